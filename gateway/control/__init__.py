@@ -1,0 +1,1 @@
+"""The control plane: health and metrics on a listener of their own."""

@@ -1,0 +1,59 @@
+"""The decision: a caller, an operation and its variables against the policy."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.core.decision import Decision, Finding, Reason, verdict
+from gateway.core.operation import Given, Operation
+from gateway.core.policy import Caller, Policy, UserScoping
+from gateway.core.principal import KeyPrincipal, Principal
+from gateway.core.values import ABSENT, Judgement, Variables, literal
+
+
+def decide(policy: Policy, principal: Principal, operation: Operation, variables: Mapping[str, Any]) -> Decision:
+    """Whether this caller may run this operation with these variables. `operation` was analysed under `policy`.
+
+    A denial carries every reason found. Whatever is undecided is refused.
+    """
+    if isinstance(principal, KeyPrincipal):
+        found = _key_findings(policy, principal, operation, variables)
+        caller = Caller.KEY
+    else:
+        found = list(operation.user_findings)
+        scoping = policy.options.scoping.get(principal.region, UserScoping.ARGUMENTS)
+        judgement = Judgement(
+            policy.inputs,
+            own_app=principal.app_id,
+            own_user=principal.user_id,
+            strict=scoping is UserScoping.ARGUMENTS,
+        )
+        found += _value_findings(judgement, operation.user_values, operation, variables)
+        caller = Caller.USER
+    hide = bool(policy.options.introspection.closed_to & caller)
+    return verdict(dict.fromkeys(found), report=policy.options.report, hide_unknown=hide)
+
+
+def _key_findings(
+    policy: Policy, principal: KeyPrincipal, operation: Operation, variables: Mapping[str, Any]
+) -> list[Finding]:
+    found = list(operation.key_findings)
+    for demand in operation.demands:
+        if not demand.need.met(principal.scopes):
+            scopes = tuple(tuple(sorted(inner)) for inner in demand.need.scopes)
+            found.append(Finding(Reason.SCOPE_MISSING, demand.need.coordinate, demand.path, scopes))
+    if operation.key_values:
+        judgement = Judgement(policy.inputs, own_app=principal.app_id)
+        found += _value_findings(judgement, operation.key_values, operation, variables)
+    return found
+
+
+def _value_findings(
+    judgement: Judgement, values: Iterable[Given], operation: Operation, sent: Mapping[str, Any]
+) -> list[Finding]:
+    variables = Variables(sent, operation.variables)
+    for given in values:
+        arguments = (
+            (policy, ABSENT if node is None else literal(node, variables)) for policy, node in given.arguments
+        )
+        judgement.field(given.policy, arguments, given.path)
+    return judgement.findings

@@ -1,0 +1,289 @@
+"""What an operation touches, found once and remembered: every coordinate it can reach, whatever its variables are.
+
+Over-approximation is the rule: @skip and @include never make a field disappear, a type condition never narrows, an
+alias changes nothing. Fragments are visited once each, so the work is linear in the document.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLUnionType,
+    InlineFragmentNode,
+    ListTypeNode,
+    NamedTypeNode,
+    NonNullTypeNode,
+    SelectionSetNode,
+    ValueNode,
+    VariableDefinitionNode,
+    is_input_type,
+)
+
+from gateway.core.decision import Finding, Reason, Refused, refuse
+from gateway.core.document import DocumentLimits, document_from
+from gateway.core.policy import Caller, FieldPolicy, InputPolicy, Need, Policy, Demands
+
+_COMPOSITE: Final = (GraphQLObjectType, GraphQLInterfaceType, GraphQLUnionType)
+_META: Final = frozenset({"__schema", "__type"})
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """One selection, as `explain` shows it: where it stands, what it selects, and what that demands (None: meta)."""
+
+    path: str
+    coordinate: str
+    policy: FieldPolicy | None
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Scopes that one selection demands of a key."""
+
+    need: Need
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The arguments of one selection whose values must be judged: policy and value as written, None where absent."""
+
+    policy: FieldPolicy
+    path: str
+    arguments: tuple[tuple[InputPolicy, ValueNode | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An analysed operation: what decides about it for either kind of caller but for the values of variables.
+
+    `key_findings` and `user_findings` hold whatever the variables are; `demands` are the scopes a key must hold;
+    `key_values` and `user_values` wait for the variables. Valid for the policy it was analysed under, and no other.
+    """
+
+    kind: str
+    name: str | None
+    root_fields: tuple[str, ...]
+    variables: dict[str, VariableDefinitionNode]
+    touched: tuple[Touch, ...]
+    demands: tuple[Demand, ...]
+    key_findings: tuple[Finding, ...]
+    user_findings: tuple[Finding, ...]
+    key_values: tuple[Given, ...]
+    user_values: tuple[Given, ...]
+
+
+def analyse(policy: Policy, text: str, operation_name: str | None, limits: DocumentLimits) -> Operation:
+    """The operation of a document that would run, analysed; `Refused` where the document itself is at fault."""
+    document = document_from(text, operation_name, limits, policy.directives)
+    operation = document.operation
+    root = policy.root(operation.operation.value)
+    if root is None:
+        raise refuse(Reason.OPERATION_UNSUPPORTED, "The schema has no operations of this kind.")
+    _check_variables(policy, document.variables.values())
+    _check_conditions(policy, document.conditions)
+    walk = _Walk(policy, dict(document.fragments))
+    walk.run(root, operation.selection_set)
+    return Operation(
+        kind=operation.operation.value,
+        name=operation.name.value if operation.name else None,
+        root_fields=tuple(walk.root_fields),
+        variables=dict(document.variables),
+        touched=tuple(walk.touched),
+        demands=tuple(walk.demands.values()),
+        key_findings=tuple(finding for caller, finding in walk.findings if caller & Caller.KEY),
+        user_findings=tuple(finding for caller, finding in walk.findings if caller & Caller.USER),
+        key_values=tuple(given for caller, given in walk.values if caller & Caller.KEY),
+        user_values=tuple(given for caller, given in walk.values if caller & Caller.USER),
+    )
+
+
+def _check_variables(policy: Policy, definitions: Iterable[VariableDefinitionNode]) -> None:
+    for node in definitions:
+        kind = node.type
+        while isinstance(kind, ListTypeNode | NonNullTypeNode):
+            kind = kind.type
+        named = policy.schema.type_map.get(kind.name.value) if isinstance(kind, NamedTypeNode) else None
+        if named is None or not is_input_type(named):
+            raise _invalid("A variable is declared with a type that is not an input type of the schema.")
+
+
+def _check_conditions(policy: Policy, conditions: Iterable[str]) -> None:
+    # For the whole text, reached or not: below a closed field nothing is looked at, and it must answer like an unknown.
+    for condition in conditions:
+        if not isinstance(policy.schema.type_map.get(condition), _COMPOSITE):
+            raise _invalid("A fragment is on a type that the schema does not have, or that has no fields.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A selection set waiting to be walked: on which type (None below an unknown field), for whom, and where."""
+
+    type_name: str | None
+    selection_set: SelectionSetNode
+    caller: int
+    path: str
+
+
+class _Walk:
+    """One pass over everything an operation can reach, with an explicit stack."""
+
+    def __init__(self, policy: Policy, fragments: dict[str, FragmentDefinitionNode]) -> None:
+        self._policy = policy
+        self._fragments = fragments
+        self._visited: dict[str, int] = {}
+        self._pending: list[_Place] = []
+        self.root_fields: dict[str, None] = {}
+        self.touched: list[Touch] = []
+        self.demands: dict[Need, Demand] = {}
+        self.findings: list[tuple[int, Finding]] = []
+        self.values: list[tuple[int, Given]] = []
+
+    def run(self, root: str, selection_set: SelectionSetNode) -> None:
+        self._demand(self._policy.types[root], Caller.BOTH, "", root)
+        self._pending.append(_Place(root, selection_set, Caller.BOTH, ""))
+        while self._pending:
+            place = self._pending.pop()
+            for node in place.selection_set.selections:
+                if isinstance(node, FieldNode):
+                    self._field(node, place)
+                elif isinstance(node, InlineFragmentNode):
+                    condition = node.type_condition.name.value if node.type_condition else place.type_name
+                    self._enter(condition, node.selection_set, place, place.caller)
+                elif isinstance(node, FragmentSpreadNode):
+                    self._spread(node.name.value, place)
+
+    def _find(self, caller: int, reason: Reason, coordinate: str, path: str, selected: str) -> None:
+        self.findings.append((caller, Finding(reason, coordinate, path, selected=selected)))
+
+    # Fragments
+
+    def _spread(self, name: str, place: _Place) -> None:
+        fragment = self._fragments[name]
+        seen = self._visited.get(name, Caller.NONE)
+        self._visited[name] = seen | place.caller
+        self._enter(fragment.type_condition.name.value, fragment.selection_set, place, place.caller & ~seen)
+
+    def _enter(self, condition: str | None, selection_set: SelectionSetNode, place: _Place, caller: int) -> None:
+        """Walk a fragment for the callers it has not been walked for."""
+        if condition is not None and condition != place.type_name:
+            self._check_overlap(condition, place)
+            self._demand(self._policy.types[condition], place.caller, place.path, condition)
+        if caller:
+            self._pending.append(_Place(condition, selection_set, caller, place.path))
+
+    def _check_overlap(self, condition: str, place: _Place) -> None:
+        if place.type_name is None:
+            return
+        if self._policy.possible[condition].isdisjoint(self._policy.possible[place.type_name]):
+            self._find(place.caller, Reason.DOCUMENT_INVALID, condition, place.path, condition)
+
+    # Fields
+
+    def _field(self, node: FieldNode, place: _Place) -> None:
+        name = node.name.value
+        key = node.alias.value if node.alias else name
+        path = f"{place.path}.{key}" if place.path else key
+        if not place.path:
+            self.root_fields[name] = None
+        if place.type_name is None:
+            self._unknown(node, place, path, f"?.{name}")
+            return
+        coordinate = f"{place.type_name}.{name}"
+        if name == "__typename":
+            self._typename(node, place, path, coordinate)
+            return
+        if name in _META and place.type_name == self._policy.root("query"):
+            self._introspect(node, place, path, coordinate)
+            return
+        field = self._policy.fields.get(place.type_name, {}).get(name)
+        if field is None:
+            self._unknown(node, place, path, coordinate)
+        else:
+            self._known(node, field, place, path)
+
+    def _typename(self, node: FieldNode, place: _Place, path: str, coordinate: str) -> None:
+        self.touched.append(Touch(path, coordinate, None))
+        if node.selection_set or node.arguments:
+            self._find(place.caller, Reason.DOCUMENT_INVALID, coordinate, path, coordinate)
+
+    def _introspect(self, node: FieldNode, place: _Place, path: str, coordinate: str) -> None:
+        closed = self._policy.options.introspection.closed_to & place.caller
+        self.touched.append(Touch(path, coordinate, None))
+        if closed:
+            self._find(closed, Reason.INTROSPECTION_CLOSED, coordinate, path, coordinate)
+        if node.selection_set is None:
+            self._find(place.caller, Reason.DOCUMENT_INVALID, coordinate, path, coordinate)
+            return
+        below = "__Schema" if node.name.value == "__schema" else "__Type"
+        self._pending.append(_Place(below, node.selection_set, place.caller, path))
+
+    def _unknown(self, node: FieldNode, place: _Place, path: str, coordinate: str) -> None:
+        refused = place.caller
+        if self._may_forward(place.type_name):
+            refused &= ~Caller.KEY
+            if node.arguments and place.caller & Caller.KEY:
+                self._find(Caller.KEY, Reason.ARGUMENT_UNKNOWN, coordinate, path, coordinate)
+        self.touched.append(Touch(path, coordinate, None))
+        if refused:
+            finding = Finding(
+                Reason.FIELD_UNKNOWN, coordinate, path, selected=coordinate, at_root=place.type_name in self._policy.roots
+            )
+            self.findings.append((refused, finding))
+        if node.selection_set:
+            self._pending.append(_Place(None, node.selection_set, place.caller, path))
+
+    def _may_forward(self, type_name: str | None) -> bool:
+        policy = self._policy
+        return policy.options.forward_unknown_fields and type_name not in policy.roots | policy.marked_types
+
+    def _known(self, node: FieldNode, field: FieldPolicy, place: _Place, path: str) -> None:
+        self.touched.append(Touch(path, field.coordinate, field))
+        caller = self._demand(field.demands, place.caller, path, field.coordinate)
+        if not caller:
+            return
+        self._arguments(node, field, caller, path)
+        composite = isinstance(field.type, _COMPOSITE)
+        if composite != (node.selection_set is not None):
+            self._find(caller, Reason.DOCUMENT_INVALID, field.coordinate, path, field.coordinate)
+        elif node.selection_set:
+            self._pending.append(_Place(field.type.name, node.selection_set, caller, path))
+
+    def _demand(self, demands: Demands, caller: int, path: str, selected: str) -> int:
+        """Note what is demanded, and return the callers to whom it is not closed."""
+        barred = Caller.NONE
+        for closed, coordinate in demands.closed:
+            if closed & caller:
+                barred |= closed
+                self._find(closed & caller, Reason.FIELD_CLOSED, coordinate, path, selected)
+        caller &= ~barred
+        if caller & Caller.USER:
+            for coordinate in demands.keys_only:
+                self._find(Caller.USER, Reason.KEYS_ONLY, coordinate, path, selected)
+        if caller & Caller.KEY:
+            for need in demands.needs:
+                self.demands.setdefault(need, Demand(need, path))
+        return caller
+
+    def _arguments(self, node: FieldNode, field: FieldPolicy, caller: int, path: str) -> None:
+        given = {argument.name.value: argument.value for argument in node.arguments or ()}
+        for name in given:
+            if name not in field.arguments:
+                unknown = f"{field.coordinate}({name}:)"
+                self._find(caller, Reason.ARGUMENT_UNKNOWN, unknown, path, field.coordinate)
+        for kind in (Caller.KEY, Caller.USER):
+            judged = tuple(
+                (policy, given.get(name)) for name, policy in field.arguments.items() if policy.concerns & kind
+            )
+            if caller & kind and (judged or (kind is Caller.USER and field.user_context_root)):
+                self.values.append((kind, Given(field, path, judged)))
+
+
+def _invalid(detail: str) -> Refused:
+    return refuse(Reason.DOCUMENT_INVALID, detail)

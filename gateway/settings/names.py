@@ -1,0 +1,71 @@
+"""What the models know under a name: the kind of its value, and the nearest name to one they do not know."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+
+from gateway.settings.models import Settings
+from gateway.settings.yaml_text import Location
+
+
+def kind_at(location: Location) -> object:
+    """The type at a location, without its checks and without `| None`; None where nothing is known."""
+    kind: object = Settings
+    for step in location:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(str(step))
+            kind = None if field is None else _bare(field.annotation)
+        else:
+            arguments = get_args(kind)  # Mapping[name, kind] or tuple[kind, ...]
+            position = 1 if get_origin(kind) is Mapping else 0
+            kind = _bare(arguments[position]) if position < len(arguments) else None
+    return kind
+
+
+def _bare(kind: object) -> object:
+    while get_origin(kind) in (Annotated, UnionType):
+        kind = next(part for part in get_args(kind) if part is not NoneType)
+    return kind
+
+
+def is_section(location: Location) -> bool:
+    """Whether settings stand below this name, rather than a value."""
+    kind = kind_at(location)
+    return get_origin(kind) is Mapping or (isinstance(kind, type) and issubclass(kind, BaseModel))
+
+
+def is_text(location: Location) -> bool:
+    """Whether the value is written as it stands: text, a path or a choice, where `5` and `true` are words."""
+    kind = kind_at(location)
+    return kind in (str, Path) or get_origin(kind) is Literal
+
+
+def description(location: Location) -> str:
+    """What the setting is for, as its model says."""
+    model = kind_at(location[:-1])
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return ""
+    return model.model_fields[str(location[-1])].description or ""
+
+
+def suggestion(location: Location) -> str:
+    """What was probably meant by a name that is not a setting."""
+    *parent, wrong = map(str, location)
+    model = kind_at(tuple(parent))
+    known = list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    elsewhere = [name for name in _dotted_names(Settings) if name.rpartition(".")[2] == wrong]
+    if elsewhere:
+        return f"did you mean {elsewhere[0]}?"
+    close = get_close_matches(wrong, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+
+
+def _dotted_names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _dotted_names(field.annotation, f"{prefix}{name}.")

@@ -1,0 +1,1 @@
+"""Where apps, keys and users are kept: one contract, held to one suite of tests."""

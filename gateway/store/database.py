@@ -1,0 +1,83 @@
+"""Connections to an SQLite file, transactions, and what SQLite's errors mean for a store."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from gateway.store.contract import StoreBroken, StoreUnavailable
+
+# A reader in WAL mode waits for nobody, but for the moments of another process's recovery from a crash. It reads on
+# the event loop, so this bounds how long such a moment may hold the loop.
+READER_PATIENCE: Final = 0.02
+
+# By primary result code (https://sqlite.org/rescode.html).
+_AWAY: Final = {
+    sqlite3.SQLITE_BUSY: "is locked by another process",
+    sqlite3.SQLITE_LOCKED: "is locked",
+    sqlite3.SQLITE_FULL: "cannot grow: the disk is full",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: the disk reports an error",
+    sqlite3.SQLITE_INTERRUPT: "was interrupted",
+}
+_BROKEN: Final = {
+    sqlite3.SQLITE_READONLY: "cannot be written; it, its directory and its -wal and -shm files must be writable",
+    sqlite3.SQLITE_PERM: "may not be opened; check its permissions",
+    sqlite3.SQLITE_AUTH: "may not be opened; check its permissions",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check its permissions and those of its directory",
+    sqlite3.SQLITE_NOTADB: "is not a database",
+    sqlite3.SQLITE_CORRUPT: "is damaged; restore it from a backup",
+}
+
+
+def unavailable(error: sqlite3.Error, path: Path) -> StoreUnavailable:
+    """What an error of SQLite's means, as a sentence for whoever runs the store."""
+    code = error.sqlite_errorcode & 0xFF
+    if code in _BROKEN:
+        return StoreBroken(f"The store {path} {_BROKEN[code]}.")
+    return StoreUnavailable(f"The store {path} {_AWAY.get(code, f'failed ({error.sqlite_errorname})')}.")
+
+
+@contextmanager
+def translating(path: Path) -> Iterator[None]:
+    """Turn the errors of SQLite and of the file system into `StoreUnavailable`, cause kept.
+
+    A broken constraint is the caller's to judge, and misuse of the library is a fault of ours: both pass unchanged.
+    """
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise
+    except sqlite3.DatabaseError as error:
+        raise unavailable(error, path) from error
+    except OSError as error:
+        raise StoreUnavailable(f"The store {path} cannot be reached: {error.strerror}.") from error
+
+
+def connect(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
+    """A connection to an existing file, in autocommit, with `mode` `ro` or `rw`; `patience` in seconds for locks."""
+    uri = f"file:{quote(str(path))}?mode={mode}"
+    # Each connection is used by one thread at a time, though not always by the one that opened it.
+    database = sqlite3.connect(uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
+    # FULL: a commit is on the disk before it is acknowledged (WAL's usual NORMAL would lose the last ones to a power
+    # cut, and with them revocations that were reported as done).
+    for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF", "cell_size_check = ON"):
+        database.execute(f"PRAGMA {pragma}")
+    return database
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """One write transaction: committed at the end, rolled back by any exception."""
+    # IMMEDIATE takes the write lock first: what the transaction reads cannot change under it, and it never fails
+    # half-way because another writer was quicker.
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        # A full disk rolls back by itself. What a failing roll-back leaves open, the next BEGIN reports.
+        with suppress(sqlite3.Error):
+            database.execute("ROLLBACK")
+        raise
