@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from message import ANSWER_TYPE, request_body
@@ -36,6 +37,11 @@ class Throughput:
         return self.requests / self.seconds
 
     @property
+    def summary(self) -> str:
+        """The run in a few words."""
+        return f"{self.per_second:,.0f} requests/s"
+
+    @property
     def cpu_us(self) -> float:
         """Microseconds of the server's processor time a request."""
         return self.cpu_seconds / self.requests * 1e6
@@ -49,6 +55,11 @@ class Latency:
     p50_us: float
     p90_us: float
     p99_us: float
+
+    @property
+    def summary(self) -> str:
+        """The run in a few words."""
+        return f"p50 {self.p50_us:,.0f} µs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +85,7 @@ class Generator:
         return Throughput(counted["requests"], counted["seconds"], *milliseconds, spent)
 
     def latency(self, server: Server, seconds: int) -> Latency:
-        """Percentiles of the answers to requests that were sent at the fixed rate, whatever the server does."""
+        """Percentiles of the answers to requests that are sent at the fixed rate."""
         body, log = self.directory / "request.json", self.directory / "h2load.log"
         body.write_bytes(request_body())
         log.unlink(missing_ok=True)
@@ -105,7 +116,7 @@ class Generator:
 def _percentiles(name: str, log: str, requests: int, seconds: int) -> Latency:
     """From h2load's rows of start, status and duration, those of the seconds in which all clients were sending."""
     rows = [tuple(map(int, line.split("\t")[:3])) for line in log.splitlines()]
-    bad = sum(status != 200 for _, status, _ in rows)
+    bad = sum(status != HTTPStatus.OK for _, status, _ in rows)
     if bad or len(rows) != requests:
         raise BenchError(f"h2load against {name}: {len(rows)} answers to {requests} requests, {bad} of them not 200.")
     first = min(start for start, _, _ in rows) + _RAMP_SECONDS * 1_000_000

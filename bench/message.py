@@ -2,6 +2,7 @@
 
 import json
 
+REQUEST_PATH = "/v4/gql"
 REQUEST_BYTES = 390
 ANSWER_BYTES = 780
 # The alias of one field is ten digits: another number makes another document of the same size and shape.

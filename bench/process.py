@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from message import REQUEST_PATH
+
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -37,6 +39,11 @@ class Server:
     name: str
     pid: int
     port: int
+
+    @property
+    def url(self) -> str:
+        """Where the request of the bench is sent."""
+        return f"http://127.0.0.1:{self.port}{REQUEST_PATH}"
 
     def rss(self) -> int:
         """Resident memory now, in bytes."""
@@ -67,10 +74,11 @@ def pinned(core: int, command: Sequence[str]) -> list[str]:
     return ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(core), *command]
 
 
-def free_port() -> int:
-    """A port of the loopback that nobody listened on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Different ports of the loopback that nobody listened on just now."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(listener.getsockname()[1]) for listener in listeners]
 
 
 @contextlib.contextmanager

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from message import answer_body
-from process import BenchError, Launch, Server, free_port, running
+from process import BenchError, Launch, Server, free_ports, running
 
 REPOSITORY = Path(__file__).parents[1]
 _TEMPLATES = Path(__file__).parent
-_SCHEMA = REPOSITORY / "config" / "schema.graphql"
+SCHEMA = REPOSITORY / "config" / "schema.graphql"
 _TOOLS = ("wrk", "nginx", "h2load", "taskset", "setpriv")
 _GATEWAY = (sys.executable, "-m", "gateway")
 _COMMAND_SECONDS = 60
@@ -36,6 +36,7 @@ class Gateway:
     """The gateway, a token for the app whose region is nginx, and one for the app whose region is at `slow_port`."""
 
     server: Server
+    admin_port: int
     log: Path
     token: str
     slow_port: int
@@ -72,8 +73,8 @@ def envoy_binary() -> str | None:
 @contextlib.contextmanager
 def nginx(directory: Path, cores: Cores) -> Iterator[Server]:
     """The upstream: one answer to everything."""
-    port, binary = free_port(), _required(which("nginx"), "nginx")
-    config = _filled("nginx.conf", directory, port=port, answer=answer_body().decode())
+    [port], binary = free_ports(1), required(which("nginx"), "nginx")
+    config = filled("nginx.conf", directory, port=port, answer=answer_body().decode())
     command = [binary, "-p", str(directory), "-e", "stderr", "-c", str(config)]
     with running(Launch("nginx", command, cores.load, port, directory, directory / "nginx.out")) as server:
         yield server
@@ -82,8 +83,8 @@ def nginx(directory: Path, cores: Cores) -> Iterator[Server]:
 @contextlib.contextmanager
 def envoy(directory: Path, cores: Cores, upstream: Server) -> Iterator[Envoy]:
     """Envoy with one worker, proxying everything to the upstream."""
-    port, binary, log = free_port(), _required(envoy_binary(), "Envoy"), directory / "envoy.log"
-    config = _filled("envoy.yaml", directory, port=port, upstream_port=upstream.port, log=log)
+    [port], binary, log = free_ports(1), required(envoy_binary(), "Envoy"), directory / "envoy.log"
+    config = filled("envoy.yaml", directory, port=port, upstream_port=upstream.port, log=log)
     command = [binary, "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
     with running(Launch("Envoy", command, cores.server, port, directory, directory / "envoy.out")) as server:
         yield Envoy(server, log)
@@ -92,22 +93,22 @@ def envoy(directory: Path, cores: Cores, upstream: Server) -> Iterator[Envoy]:
 @contextlib.contextmanager
 def gateway(directory: Path, cores: Cores, upstream: Server) -> Iterator[Gateway]:
     """`gateway serve`, with region `eu` at the upstream and region `us` at a port where nothing listens yet."""
-    port, admin_port, slow_port, log = free_port(), free_port(), free_port(), directory / "gateway.log"
-    config = _filled(
+    [port, admin_port, slow_port], log = free_ports(3), directory / "gateway.log"
+    config = filled(
         "gateway.yaml",
         directory,
         port=port,
         admin_port=admin_port,
         upstream_port=upstream.port,
         slow_port=slow_port,
-        schema=_SCHEMA,
+        schema=SCHEMA,
         store=directory / "gateway.db",
         log=log,
     )
     token, slow_token = (_new_token(config, region) for region in ("eu", "us"))
     command = [*_GATEWAY, "serve", "--config", str(config)]
     with running(Launch("the gateway", command, cores.server, port, REPOSITORY, directory / "gateway.out")) as server:
-        yield Gateway(server, log, token, slow_port, slow_token)
+        yield Gateway(server, admin_port, log, token, slow_port, slow_token)
 
 
 def _new_token(config: Path, region: str) -> str:
@@ -118,7 +119,12 @@ def _new_token(config: Path, region: str) -> str:
 
 def _said(*command: str) -> dict[str, str]:
     done = subprocess.run(
-        [*_GATEWAY, *command, "--json"], cwd=REPOSITORY, capture_output=True, text=True, timeout=_COMMAND_SECONDS
+        [*_GATEWAY, *command, "--json"],
+        check=False,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=_COMMAND_SECONDS,
     )
     if done.returncode != 0:
         raise BenchError(f"gateway {' '.join(command)} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
@@ -126,13 +132,15 @@ def _said(*command: str) -> dict[str, str]:
     return said
 
 
-def _required(binary: str | None, name: str) -> str:
+def required(binary: str | None, name: str) -> str:
+    """The program's path, if there is one."""
     if binary is None:
         raise BenchError(f"There is no {name} on this machine.")
     return binary
 
 
-def _filled(template: str, directory: Path, **values: object) -> Path:
-    filled = directory / template
-    filled.write_text(string.Template((_TEMPLATES / template).read_text()).substitute(values))
-    return filled
+def filled(template: str, directory: Path, **values: object) -> Path:
+    """A file in the directory, made from the template of that name beside this module."""
+    made = directory / template
+    made.write_text(string.Template((_TEMPLATES / template).read_text()).substitute(values))
+    return made

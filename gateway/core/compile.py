@@ -4,7 +4,7 @@ Directives add up, so it makes no difference by which type a field is reached: a
 the same field on every interface it implements, and an interface's field those of every implementation.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from graphql import (
@@ -73,7 +73,7 @@ def policy_from(
         types=compiler.types,
         possible={kind.name: frozenset(compiler.possible(kind)) for kind in named},
         roots=compiler.roots,
-        marked_types=frozenset(kind.name for kind in named if compiler.type_marks(kind)),
+        marked_types=frozenset(kind.name for kind in named if compiler.is_marked(kind)),
         directives=directives,
         scopes=scopes,
         options=options,
@@ -96,9 +96,12 @@ class _Compiler:
             yield from (possible.name for possible in self._schema.get_possible_types(kind))
 
     def type_marks(self, kind: GraphQLNamedType) -> tuple[Mark, ...]:
-        """The marks on a type, on what it implements and on everything it can turn out to be."""
-        above = (kind.name, *self._interfaces(kind))
-        return self._marks.at(*above, *self._implementations(kind), *self.possible(kind))
+        """The marks on a type and on what it implements."""
+        return self._marks.at(kind.name, *self._interfaces(kind))
+
+    def is_marked(self, kind: GraphQLNamedType) -> bool:
+        """Whether a type, what it implements, or something it can turn out to be carries a mark."""
+        return bool(self.type_marks(kind) or self._marks.at(*self._implementations(kind), *self.possible(kind)))
 
     def _interfaces(self, kind: GraphQLNamedType) -> tuple[str, ...]:
         return tuple(above.name for above in kind.interfaces) if isinstance(kind, _Fielded) else ()
@@ -116,7 +119,8 @@ class _Compiler:
         for name, field in kind.fields.items():
             returned = get_named_type(field.type)
             returned_demands = self.types[returned.name]
-            own = _demands(self._marks.at(*(f"{member}.{name}" for member in family)))
+            # A field of an interface is one of each implementation, whose type counts as if it were named.
+            own = _demands(self._marks.at(*(f"{member}.{name}" for member in family), *below))
             roots = [f"{member}.{name}" for member in below if member in self.roots]
             result[name] = FieldPolicy(
                 coordinate=f"{kind.name}.{name}",
@@ -135,8 +139,17 @@ class _Compiler:
                     )
                     for argument, definition in field.args.items()
                 },
+                implied=tuple(self._implied(below, name, field.args.keys())),
             )
         return result
+
+    def _implied(self, below: Iterable[str], field: str, given: Collection[str]) -> Iterator[InputPolicy]:
+        for member in below:
+            kind = self._schema.type_map[member]
+            arguments = kind.fields[field].args if isinstance(kind, _Fielded) else {}
+            for name in arguments.keys() - given:
+                coordinate = f"{member}.{field}({name}:)"
+                yield self._input(coordinate, arguments[name].type, self._marks.at(coordinate))
 
     def _root_closed(self, coordinates: Iterable[str]) -> Iterator[tuple[int, str]]:
         """A root field is closed to whom no directive on itself opens it."""
@@ -161,9 +174,12 @@ class _Compiler:
 
     def _input(self, coordinate: str, kind: GraphQLInputType, marks: tuple[Mark, ...]) -> InputPolicy:
         named = get_named_type(kind)
+        marks += self._marks.at(named.name)
         leads_to_user, leads_to_app = self._marks.leads(named)
         concerns = Caller.NONE
-        if isinstance(named, GraphQLInputObjectType) or any(mark.closed or mark.own_app for mark in marks):
+        if isinstance(named, GraphQLInputObjectType) or any(
+            mark.closed or mark.own_app or mark.scopes for mark in marks
+        ):
             concerns = Caller.BOTH
         elif any(mark.keys_only or mark.own_user for mark in marks):
             concerns = Caller.USER
@@ -173,14 +189,9 @@ class _Compiler:
 def _demands(marks: tuple[Mark, ...]) -> Demands:
     return Demands(
         closed=tuple((Caller.BOTH, mark.coordinate) for mark in marks if mark.closed),
-        keys_only=tuple(mark.coordinate for mark in marks if _keys_only(mark)),
+        keys_only=tuple(mark.coordinate for mark in marks if mark.refuses_users),
         needs=tuple(Need(mark.coordinate, mark.scopes) for mark in marks if mark.scopes),
     )
-
-
-def _keys_only(mark: Mark) -> bool:
-    # Scopes are held by keys alone; what demands them is open to users only where the same element says so.
-    return mark.keys_only or bool(mark.scopes and not (mark.user_context or mark.authenticated))
 
 
 def _unique(items: Iterable[_T]) -> tuple[_T, ...]:

@@ -158,8 +158,8 @@ class Finding:
     `coordinate` is a schema coordinate (`Query.user(user_id:)`, `Input.field`) or a route (`GET /v2/users/me`);
     `path` is the response path of the field (`me.engagement`), aliases included. `scopes` are what would have
     sufficed, in the directive's form: any of the outer, all of the inner. `detail` is a sentence of ours, never text
-    of the client's. `selected` is the coordinate of the selection that led to `coordinate`; `at_root` says that it is a
-    field of a root type.
+    of the client's. `selected` is the coordinate of the selection that led to `coordinate`, None where a value did;
+    `at_root` says that it is a field of a root type.
     """
 
     reason: Reason
@@ -190,14 +190,8 @@ class Deny:
     @property
     def public(self) -> tuple[Finding, ...]:
         """The findings as the caller may see them: none below a field that is itself closed or unknown."""
-        barred = tuple(
-            f"{finding.path}." for finding in self.findings if finding.path and finding.reason in _BARRING
-        )
-        shown = (
-            finding
-            for finding in self.findings
-            if finding.reason in _BARRING or not f"{finding.path}.".startswith(barred)
-        )
+        bars = tuple(f"{finding.path}." for finding in self.findings if finding.path and _bars(finding))
+        shown = (finding for finding in self.findings if not _behind(finding, bars))
         if self.hide_unknown:
             shown = (_hidden(finding) for finding in shown)
         return tuple({(finding.reason, finding.coordinate): finding for finding in shown}.values())
@@ -205,6 +199,18 @@ class Deny:
 
 # What bars the way: were anything told of what lies below, closed and unknown fields could be told apart.
 _BARRING: Final = frozenset({Reason.FIELD_CLOSED, Reason.FIELD_UNKNOWN, Reason.INTROSPECTION_CLOSED})
+
+
+def _bars(finding: Finding) -> bool:
+    return finding.reason in _BARRING and finding.selected is not None
+
+
+def _behind(finding: Finding, bars: tuple[str, ...]) -> bool:
+    """Whether a finding lies below a barred field, or at one and is not the bar itself."""
+    place = f"{finding.path}."
+    if not place.startswith(bars):
+        return False
+    return not _bars(finding) or any(place != bar and place.startswith(bar) for bar in bars)
 
 
 def _hidden(finding: Finding) -> Finding:
@@ -264,6 +270,11 @@ class Unavailable(Exception):
 def refuse(reason: Reason, detail: str | None = None) -> Refused:
     """A refusal with one reason, ready to be raised."""
     return Refused(Deny((Finding(reason, detail=detail),)))
+
+
+def scope_missing(coordinate: str, path: str | None, scopes: Iterable[frozenset[str]]) -> Finding:
+    """The finding for a key that holds none of the sets of scopes that would do."""
+    return Finding(Reason.SCOPE_MISSING, coordinate, path, tuple(tuple(sorted(inner)) for inner in scopes))
 
 
 def permitted(decision: Decision) -> Permission:

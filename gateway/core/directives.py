@@ -80,6 +80,11 @@ class Mark:
     any_user: bool = False
 
     @property
+    def refuses_users(self) -> bool:
+        """Scopes are held by keys alone; what demands them is open to users only where the same element says so."""
+        return self.keys_only or bool(self.scopes and not (self.user_context or self.authenticated))
+
+    @property
     def names_caller(self) -> bool:
         """Whether a value here must be the caller's own."""
         return self.own_user is not None or self.own_app is not None

@@ -149,13 +149,10 @@ def _fragments(definitions: list[Definition]) -> dict[str, FragmentDefinitionNod
 
 def _chosen(operations: list[OperationDefinitionNode], name: str | None) -> OperationDefinitionNode:
     named = {node.name.value: node for node in operations if node.name}
-    anonymous = len([node for node in operations if not node.name])
     if not operations:
-        raise refuse(Reason.OPERATION_AMBIGUOUS, "The document has no operation.")
-    if len(named) + anonymous != len(operations):
+        raise _invalid("The document has no operation.")
+    if len(named) != len([node for node in operations if node.name]):
         raise _invalid("Two operations have the same name.")
-    if anonymous > 1 or (anonymous and named):
-        raise refuse(Reason.OPERATION_AMBIGUOUS, "An operation without a name must be the only one.")
     if len({node.operation for node in operations}) > 1:
         raise refuse(Reason.OPERATION_UNSUPPORTED, "A document must not mix queries and mutations.")
     if name is None and len(operations) > 1:
@@ -258,7 +255,7 @@ def _check_directives(
         _check_arguments(node.arguments, facts)
         for argument in node.arguments or ():
             if argument.name.value not in definition.args:
-                raise _invalid("A directive is given an argument that it does not have.")
+                raise refuse(Reason.ARGUMENT_UNKNOWN, "A directive is given an argument that it does not have.")
 
 
 # Fragments added up ---------------------------------------------------------------------------------------------------

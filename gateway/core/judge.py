@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.core.decision import Decision, Finding, Reason, verdict
+from gateway.core.decision import Decision, Finding, scope_missing, verdict
 from gateway.core.operation import Given, Operation
 from gateway.core.policy import Caller, Policy, UserScoping
 from gateway.core.principal import KeyPrincipal, Principal
@@ -20,12 +20,11 @@ def decide(policy: Policy, principal: Principal, operation: Operation, variables
         caller = Caller.KEY
     else:
         found = list(operation.user_findings)
-        scoping = policy.options.scoping.get(principal.region, UserScoping.ARGUMENTS)
         judgement = Judgement(
             policy.inputs,
             own_app=principal.app_id,
             own_user=principal.user_id,
-            strict=scoping is UserScoping.ARGUMENTS,
+            strict=policy.scoping(principal.region) is UserScoping.ARGUMENTS,
         )
         found += _value_findings(judgement, operation.user_values, operation, variables)
         caller = Caller.USER
@@ -39,10 +38,14 @@ def _key_findings(
     found = list(operation.key_findings)
     for demand in operation.demands:
         if not demand.need.met(principal.scopes):
-            scopes = tuple(tuple(sorted(inner)) for inner in demand.need.scopes)
-            found.append(Finding(Reason.SCOPE_MISSING, demand.need.coordinate, demand.path, scopes))
+            found.append(scope_missing(demand.need.coordinate, demand.path, demand.need.scopes))
     if operation.key_values:
-        judgement = Judgement(policy.inputs, own_app=principal.app_id)
+        judgement = Judgement(
+            policy.inputs,
+            own_app=principal.app_id,
+            scopes=principal.scopes,
+            strict=policy.scoping(principal.region) is UserScoping.ARGUMENTS,
+        )
         found += _value_findings(judgement, operation.key_values, operation, variables)
     return found
 

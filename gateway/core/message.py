@@ -5,6 +5,7 @@ repeated names open and section 8.2 lone surrogates; parsers are known to differ
 """
 
 import json
+import math
 import re
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -42,7 +43,16 @@ def _constant(_: str) -> NoReturn:
     raise ValueError
 
 
-_decode: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant).raw_decode
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):  # beyond a double; parsers are known to fail, to clamp or to say infinity
+        raise ValueError
+    return number
+
+
+_decode: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_float=_float
+).raw_decode
 
 
 def message_from(body: bytes, *, max_depth: int = MAX_DEPTH) -> Message:

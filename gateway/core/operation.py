@@ -167,22 +167,23 @@ class _Walk:
     def _spread(self, name: str, place: _Place) -> None:
         fragment = self._fragments[name]
         seen = self._visited.get(name, Caller.NONE)
-        self._visited[name] = seen | place.caller
-        self._enter(fragment.type_condition.name.value, fragment.selection_set, place, place.caller & ~seen)
+        if self._enter(fragment.type_condition.name.value, fragment.selection_set, place, place.caller & ~seen):
+            self._visited[name] = seen | place.caller
 
-    def _enter(self, condition: str | None, selection_set: SelectionSetNode, place: _Place, caller: int) -> None:
-        """Walk a fragment for the callers it has not been walked for."""
+    def _enter(self, condition: str | None, selection_set: SelectionSetNode, place: _Place, caller: int) -> bool:
+        """Walk a fragment for the callers it has not been walked for; False where its type cannot occur."""
         if condition is not None and condition != place.type_name:
-            self._check_overlap(condition, place)
+            if not self._overlaps(condition, place.type_name):
+                self._find(place.caller, Reason.DOCUMENT_INVALID, condition, place.path, condition)
+                return False
             self._demand(self._policy.types[condition], place.caller, place.path, condition)
         if caller:
             self._pending.append(_Place(condition, selection_set, caller, place.path))
+        return True
 
-    def _check_overlap(self, condition: str, place: _Place) -> None:
-        if place.type_name is None:
-            return
-        if self._policy.possible[condition].isdisjoint(self._policy.possible[place.type_name]):
-            self._find(place.caller, Reason.DOCUMENT_INVALID, condition, place.path, condition)
+    def _overlaps(self, condition: str, type_name: str | None) -> bool:
+        possible = self._policy.possible
+        return type_name is None or not possible[condition].isdisjoint(possible[type_name])
 
     # Fields
 
@@ -210,7 +211,10 @@ class _Walk:
 
     def _typename(self, node: FieldNode, place: _Place, path: str, coordinate: str) -> None:
         self.touched.append(Touch(path, coordinate, None))
-        if node.selection_set or node.arguments:
+        for argument in node.arguments or ():
+            unknown = f"{coordinate}({argument.name.value}:)"
+            self._find(place.caller, Reason.ARGUMENT_UNKNOWN, unknown, path, coordinate)
+        if node.selection_set:
             self._find(place.caller, Reason.DOCUMENT_INVALID, coordinate, path, coordinate)
 
     def _introspect(self, node: FieldNode, place: _Place, path: str, coordinate: str) -> None:
@@ -226,10 +230,8 @@ class _Walk:
 
     def _unknown(self, node: FieldNode, place: _Place, path: str, coordinate: str) -> None:
         refused = place.caller
-        if self._may_forward(place.type_name):
+        if self._may_forward(node, place.type_name):
             refused &= ~Caller.KEY
-            if node.arguments and place.caller & Caller.KEY:
-                self._find(Caller.KEY, Reason.ARGUMENT_UNKNOWN, coordinate, path, coordinate)
         self.touched.append(Touch(path, coordinate, None))
         if refused:
             finding = Finding(
@@ -239,9 +241,15 @@ class _Walk:
         if node.selection_set:
             self._pending.append(_Place(None, node.selection_set, place.caller, path))
 
-    def _may_forward(self, type_name: str | None) -> bool:
+    def _may_forward(self, node: FieldNode, type_name: str | None) -> bool:
+        # Only a leaf: below it might lie a type of the schema with closed fields, an argument might name another user.
         policy = self._policy
-        return policy.options.forward_unknown_fields and type_name not in policy.roots | policy.marked_types
+        return (
+            policy.options.forward_unknown_fields
+            and type_name not in policy.roots | policy.marked_types
+            and not node.arguments
+            and not node.selection_set
+        )
 
     def _known(self, node: FieldNode, field: FieldPolicy, place: _Place, path: str) -> None:
         self.touched.append(Touch(path, field.coordinate, field))
@@ -278,8 +286,9 @@ class _Walk:
                 unknown = f"{field.coordinate}({name}:)"
                 self._find(caller, Reason.ARGUMENT_UNKNOWN, unknown, path, field.coordinate)
         for kind in (Caller.KEY, Caller.USER):
-            judged = tuple(
-                (policy, given.get(name)) for name, policy in field.arguments.items() if policy.concerns & kind
+            judged = (
+                *((policy, given.get(name)) for name, policy in field.arguments.items() if policy.concerns & kind),
+                *((policy, None) for policy in field.implied if policy.concerns & kind),
             )
             if caller & kind and (judged or (kind is Caller.USER and field.user_context_root)):
                 self.values.append((kind, Given(field, path, judged)))

@@ -82,8 +82,8 @@ class Demands:
 class InputPolicy:
     """What a value for one argument or input field must obey.
 
-    `marks` are its own and, for an argument, those of the same argument on the interfaces and implementations that its
-    field stands for. `leads_to_user` and `leads_to_app` tell that an input field below names the caller and must not
+    `marks` are its own, those of its type and, for an argument, those of the same argument on the interfaces and
+    implementations that its field stands for. `leads_to_user` and `leads_to_app` tell that an input field below names the caller and must not
     be absent, which makes this one required as well. `concerns` are the callers for whom a value can matter at all.
     """
 
@@ -99,7 +99,8 @@ class InputPolicy:
 class FieldPolicy:
     """What selecting one field demands, everything that adds up counted in.
 
-    `user_context_root` marks the root fields that must name the user under `UserScoping.ARGUMENTS`.
+    `user_context_root` marks the root fields that must name the user under `UserScoping.ARGUMENTS`. `implied` are the
+    arguments that implementations have beside those of an interface's field: never given, and judged as absent.
     """
 
     coordinate: str
@@ -107,6 +108,7 @@ class FieldPolicy:
     demands: Demands
     user_context_root: bool
     arguments: Mapping[str, InputPolicy]
+    implied: tuple[InputPolicy, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,10 @@ class Policy:
     directives: Mapping[str, GraphQLDirective]
     scopes: tuple[str, ...]
     options: Options = field(default_factory=Options)
+
+    def scoping(self, region: str) -> UserScoping:
+        """Whether the upstream of a region confines users by itself; where nobody said so, it does not."""
+        return self.options.scoping.get(region, UserScoping.ARGUMENTS)
 
     def root(self, kind: str) -> str | None:
         """The name of the root type for `query` or `mutation`, or None."""

@@ -75,8 +75,7 @@ def compile_policy(text: str, options: Options | None = None) -> Policy:
     schema = _built(document)
     scopes = _Scopes(document)
     marks = Marks(_marks(document))
-    faults = [*_element_faults(document, schema, marks, scopes)]
-    _raise_if(faults)
+    _raise_if([*_element_faults(document, schema, marks, scopes), *_directive_faults(document, schema, marks)])
     directives = {
         directive.name: directive for directive in schema.directives if directive.name not in _REWRITING | OURS
     }
@@ -248,6 +247,20 @@ def _element_faults(
             yield SchemaFault(_line(node), text)
         if isinstance(node, InputValueDefinitionNode) and node.default_value is not None:
             yield from (SchemaFault(_line(node), text) for text in _default_faults(coordinate, node, schema, marks))
+
+
+def _directive_faults(document: DocumentNode, schema: GraphQLSchema, marks: Marks) -> Iterator[SchemaFault]:
+    """Arguments of executable directives are not judged, so nothing may be demanded of them."""
+    for definition in document.definitions:
+        if not isinstance(definition, DirectiveDefinitionNode):
+            continue
+        for node in definition.arguments or ():
+            if any(directive.name.value in OURS for directive in node.directives or ()):
+                text = f"@{definition.name.value}({node.name.value}:) is an argument of a directive, which is not judged."
+                yield SchemaFault(_line(node), text)
+            elif marks.leads(schema.type_map[_named(node.type)]) != (False, False):
+                text = f"An input field below @{definition.name.value}({node.name.value}:) must name the caller."
+                yield SchemaFault(_line(node), text)
 
 
 def _scope_faults(directive: DirectiveNode, coordinate: str, _: Node, scopes: _Scopes) -> Iterator[str]:

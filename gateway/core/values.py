@@ -24,7 +24,7 @@ from graphql import (
     get_nullable_type,
 )
 
-from gateway.core.decision import Finding, Reason
+from gateway.core.decision import Finding, Reason, scope_missing
 from gateway.core.directives import Absent, Mark
 from gateway.core.policy import FieldPolicy, InputPolicy
 
@@ -79,11 +79,12 @@ def literal(node: ValueNode, variables: Variables) -> Any:
 class Judgement:
     """Judges the values of one operation for one caller, and gathers what it finds.
 
-    `own_user` is None for an API key, which may name any user of its app. With `strict` the upstream is not trusted to
-    know the caller: a value left out may only stand beside another one of the same field that names the caller.
+    `own_user` is None for an API key, which holds `scopes` and may name any user of its app. With `strict` the upstream
+    is not trusted to know the caller: a value left out may only stand beside another one of the same field that names
+    the caller.
     """
 
-    __slots__ = ("_inputs", "_left_out", "_named_user", "_own_app", "_own_user", "_path", "_strict", "findings")
+    __slots__ = ("_held", "_inputs", "_left_out", "_named_user", "_own_app", "_own_user", "_path", "_strict", "findings")
 
     def __init__(
         self,
@@ -91,9 +92,11 @@ class Judgement:
         *,
         own_app: str,
         own_user: str | None = None,
+        scopes: frozenset[str] = frozenset(),
         strict: bool = False,
     ) -> None:
         self._inputs = inputs
+        self._held = scopes
         self._own_app = own_app
         self._own_user = own_user
         self._strict = strict
@@ -115,7 +118,7 @@ class Judgement:
         self.findings.append(Finding(reason, coordinate, self._path))
 
     def _input(self, policy: InputPolicy, value: Any, above: tuple[str, ...]) -> None:
-        nothing = value is ABSENT or value is None or value == []
+        nothing = value is ABSENT or value is None or (value == [] and _takes_list(policy))
         for mark in policy.marks:
             if value is not ABSENT:
                 self._supplied(mark)
@@ -135,7 +138,10 @@ class Judgement:
     def _supplied(self, mark: Mark) -> None:
         if mark.closed:
             self._find(Reason.FIELD_CLOSED, mark.coordinate)
-        if mark.keys_only and self._own_user is not None:
+        if self._own_user is None:
+            if mark.scopes and not any(inner <= self._held for inner in mark.scopes):
+                self.findings.append(scope_missing(mark.coordinate, self._path, mark.scopes))
+        elif mark.refuses_users:
             self._find(Reason.KEYS_ONLY, mark.coordinate)
 
     def _user(self, mark: Mark, policy: InputPolicy, value: Any, nothing: bool) -> None:
@@ -147,7 +153,7 @@ class Judgement:
             self._named_user = True
 
     def _app(self, mark: Mark, policy: InputPolicy, value: Any, nothing: bool) -> None:
-        if nothing and mark.own_app is Absent.SELF and not (self._strict and self._own_user is not None):
+        if nothing and mark.own_app is Absent.SELF and not self._strict:
             return
         if nothing or not _own(policy, value, self._own_app):
             self._find(Reason.NOT_OWN_APP, mark.coordinate)
@@ -170,9 +176,13 @@ class Judgement:
                 self._input(policy, item.get(name, ABSENT), above)
 
 
+def _takes_list(policy: InputPolicy) -> bool:
+    return isinstance(get_nullable_type(policy.type), GraphQLList)
+
+
 def _own(policy: InputPolicy, value: Any, own: str | None) -> bool:
     """Whether a value is exactly the own id, or, where the type is a list, a list of nothing else."""
-    if isinstance(value, list) and not isinstance(get_nullable_type(policy.type), GraphQLList):
+    if isinstance(value, list) and not _takes_list(policy):
         return False
     return _every(value, lambda item: isinstance(item, str) and item == own)
 

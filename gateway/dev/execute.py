@@ -53,8 +53,6 @@ def schema_from(text: str) -> GraphQLSchema:
         schema = build_ast_schema(document, assume_valid_sdl=True)
     except GraphQLError as fault:
         raise SchemaFault(_sentence(fault)) from fault
-    except TypeError as fault:  # graphql-core's way to say that a name is used and not defined
-        raise SchemaFault(str(fault)) from fault
     _demand_none(validate_schema(schema))
     return schema
 
@@ -75,7 +73,8 @@ def _demand_none(faults: list[GraphQLError]) -> None:
 
 
 def _sentence(fault: GraphQLError) -> str:
-    return f"line {fault.locations[0].line}: {fault.message}" if fault.locations else fault.message
+    """The fault with its line, the last one where two definitions collide."""
+    return f"line {fault.locations[-1].line}: {fault.message}" if fault.locations else fault.message
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ class Deadlines:
     def sweep(self, now: float) -> None:
         """Every item whose deadline is `now` or earlier is told once; one that fails does not spare the others."""
         for item in [item for item in self._items if item.deadline <= now]:
+            if item not in self._items:  # another's end was its end too
+                continue
             try:
                 item.expire()
             except Exception as error:  # reported below; the other items' deadlines hold all the same

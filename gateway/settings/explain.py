@@ -1,6 +1,7 @@
 """Pydantic's findings in the words of this project."""
 
 from collections.abc import Mapping
+from datetime import date
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,19 @@ _TYPES: Final[Mapping[str, str]] = MappingProxyType(
         "path_type": "a path",
         "string_type": "text",
         "tuple_type": "a list",
+    }
+)
+_FOUND: Final[Mapping[type, str]] = MappingProxyType(
+    {
+        type(None): "empty",
+        bool: "true or false",  # before int, which it is too
+        int: "a number",
+        float: "a decimal number",
+        str: "text",
+        list: "a list",
+        tuple: "a list",
+        dict: "a section",
+        date: "a date",
     }
 )
 _BOUNDS: Final[Mapping[str, str]] = MappingProxyType(
@@ -47,17 +61,4 @@ def sentence(detail: "ErrorDetails", location: Location) -> str:
 
 
 def _kind_of(value: object) -> str:
-    match value:
-        case None:
-            return "empty"
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case str():
-            return "text"
-        case list() | tuple():
-            return "a list"
-        case dict():
-            return "a section"
-    return "something else"
+    return next((words for kind, words in _FOUND.items() if isinstance(value, kind)), "another kind of value")

@@ -25,10 +25,10 @@ class Fault:
 
 
 class SettingsInvalid(Exception):
-    """The settings cannot be used; `faults` holds everything that is wrong with them, never empty."""
+    """The settings cannot be used; `faults` holds everything that is wrong with them, the file's first, by line."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(faults)
+        self.faults = tuple(sorted(faults, key=lambda fault: (fault.file is None, fault.line or 0)))
         super().__init__("\n".join(map(str, self.faults)))
 
 

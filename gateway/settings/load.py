@@ -66,9 +66,9 @@ def load_settings(
     try:
         settings = Settings.model_validate(_tree(leaves))
     except ValidationError as error:
-        faults += _faults(error, leaves, layers[0])
+        raise SettingsInvalid([*faults, *_faults(error, leaves, layers[0])]) from None
     if faults:
-        raise SettingsInvalid(sorted(faults, key=lambda fault: (fault.file is None, fault.line or 0))) from None
+        raise SettingsInvalid(faults)
     return settings
 
 
@@ -165,7 +165,7 @@ def _anchored(name: Location, value: object, base: Path) -> object:
 def _faults(error: ValidationError, leaves: Mapping[Location, _Leaf], file: _Layer) -> Iterator[Fault]:
     for detail in error.errors(include_url=False):
         location = tuple(part for part in detail["loc"] if part != "[key]")
-        near = (leaf for name, leaf in reversed(leaves.items()) if _meet(name, location))
+        near = (leaf for name, leaf in reversed(list(leaves.items())) if _meet(name, location))
         leaf = leaves.get(location) or next(near, None)
         yield (leaf.layer if leaf else file).fault(location, sentence(detail, location))
 

@@ -31,40 +31,45 @@ class Listen(Section):
     """Where clients connect."""
 
     host: Address = Field(
-        "0.0.0.0",  # noqa: S104 - a gateway is there to be reached
+        default="0.0.0.0",  # noqa: S104 - a gateway is there to be reached
         description="The address that clients connect to.",
     )
-    port: Port = Field(8080, description="The port that clients connect to; 0 takes any free one.")
+    port: Port = Field(default=8080, description="The port that clients connect to; 0 takes any free one.")
 
 
 class Admin(Section):
     """Where health and metrics are served, never on the port for clients."""
 
     # Loopback, because nothing here asks for a credential.
-    host: Address = Field("127.0.0.1", description="The address of the admin listener, which asks for no credential.")
-    port: Port = Field(8081, description="The port of `/live`, `/ready` and `/metrics`; 0 takes any free one.")
+    host: Address = Field(
+        default="127.0.0.1", description="The address of the admin listener, which asks for no credential."
+    )
+    port: Port = Field(default=8081, description="The port of `/live`, `/ready` and `/metrics`; 0 takes any free one.")
 
 
 class GraphQL(Section):
     """The path of the API on either side."""
 
-    path: UrlPath = Field("/v4/gql", description="The path that clients post operations to, compared byte for byte.")
-    upstream_path: UrlPath = Field("/v4/gql", description="The path that operations are forwarded to.")
+    path: UrlPath = Field(
+        default="/v4/gql", description="The path that clients post operations to, compared byte for byte."
+    )
+    upstream_path: UrlPath = Field(default="/v4/gql", description="The path that operations are forwarded to.")
 
 
 class Policy(Section):
     """What is allowed."""
 
-    schema_file: Path = Field(Path("schema.graphql"), description="The annotated schema, which is the policy.")
+    schema_file: Path = Field(default=Path("schema.graphql"), description="The annotated schema, which is the policy.")
     mode: Literal["enforce", "report"] = Field(
-        "enforce",
+        default="enforce",
         description="`enforce` refuses; `report` lets pass, and reports, what only the policy would have refused.",
     )
     introspection: Literal["none", "keys", "all"] = Field(
-        "keys", description="Who may use `__schema` and `__type`: nobody, API keys, or any valid credential."
+        default="keys", description="Who may use `__schema` and `__type`: nobody, API keys, or any valid credential."
     )
     unknown_fields: Literal["refuse", "forward"] = Field(
-        "refuse", description="`forward` lets API keys select fields below the root that the schema does not know."
+        default="refuse",
+        description="`forward` lets API keys select fields below the root that the schema does not know.",
     )
 
 
@@ -77,12 +82,16 @@ class Store(Section):
 class Tokens(Section):
     """What tokens look like, and how long a proven one is remembered."""
 
-    key_prefix: TokenPrefix = Field("gwk", description="What API keys begin with, so that a scanner knows a leaked one.")
-    user_prefix: TokenPrefix = Field("gwu", description="What user tokens begin with; not the same as `key_prefix`.")
+    key_prefix: TokenPrefix = Field(
+        default="gwk", description="What API keys begin with, so that a scanner knows a leaked one."
+    )
+    user_prefix: TokenPrefix = Field(
+        default="gwu", validate_default=True, description="What user tokens begin with; not the same as `key_prefix`."
+    )
     # About 700 bytes each: 7 MB when full. More callers than that at once are looked up in the store again.
-    remember_entries: Count = Field(10_000, description="How many proven credentials are remembered at most.")
+    remember_entries: Count = Field(default=10_000, description="How many proven credentials are remembered at most.")
     # Bounds how long a change that the store did not announce can go unseen.
-    remember_seconds: Seconds = Field(30.0, description="How long a proven credential is remembered at most.")
+    remember_seconds: Seconds = Field(default=30.0, description="How long a proven credential is remembered at most.")
 
     @field_validator("user_prefix")
     @classmethod
@@ -95,17 +104,17 @@ class Tokens(Section):
 class Region(Section):
     """Where the apps of one region are served."""
 
-    hosts: Hosts = Field((), description="The host names that clients reach this region by.")
+    hosts: Hosts = Field(default=(), description="The host names that clients reach this region by.")
     upstreams: Upstreams = Field(description="The addresses of the API in this region, taken in turn.")
     user_scoping: Literal["upstream", "arguments"] = Field(
         description="Whether the API is trusted to confine a user token by the identity headers (`upstream`), or only"
         " requests that name the user are let through (`arguments`)."
     )
     forward_authorization: Switch = Field(
-        False, description="Whether the client's Authorization header goes to the API too."
+        default=False, description="Whether the client's Authorization header goes to the API too."
     )
     ca_file: Path | None = Field(
-        None, description="Certificates (PEM) that vouch for https upstreams, instead of the system's."
+        default=None, description="Certificates (PEM) that vouch for https upstreams, instead of the system's."
     )
 
 
@@ -113,84 +122,93 @@ class Limits(Section):
     """Bounds on what a request may ask of the gateway before any work is done for it."""
 
     # What nginx, Envoy and browsers settle at between 8 and 60 KiB: room for a long token and tracing, not for parking.
-    header_bytes: Count = Field(16_384, description="Bytes of a request line and its headers.")
+    header_bytes: Count = Field(default=16_384, description="Bytes of a request line and its headers.")
     # Eight times the longest document, for its variables. A stranger cannot make us hold any of it.
-    body_bytes: Count = Field(262_144, description="Bytes of the body of a GraphQL request.")
-    route_body_bytes: Count = Field(1_048_576, description="Bytes of the body of a request to a REST route.")
+    body_bytes: Count = Field(default=262_144, description="Bytes of the body of a GraphQL request.")
+    route_body_bytes: Count = Field(default=1_048_576, description="Bytes of the body of a request to a REST route.")
     # Real variables nest less than ten deep; recursive parsers of the API behind begin to fail at some hundreds.
-    json_depth: Count = Field(64, description="How deep the JSON of a GraphQL request may nest.")
+    json_depth: Count = Field(default=64, description="How deep the JSON of a GraphQL request may nest.")
     # Lexing costs about a third of a microsecond a character, and parsing holds the event loop.
-    document_bytes: Count = Field(32_768, description="Bytes of a GraphQL document.")
+    document_bytes: Count = Field(default=32_768, description="Bytes of a GraphQL document.")
     # Parsing costs some 20 us a token: a thousand stay well below the 50 ms that a request may hold the event loop.
-    document_tokens: Count = Field(1_000, description="Tokens of a GraphQL document.")
+    document_tokens: Count = Field(default=1_000, description="Tokens of a GraphQL document.")
     # The standard introspection query is 15 deep.
-    document_depth: Count = Field(15, description="How deep an operation may nest; a root field has depth 1.")
-    document_aliases: Count = Field(30, description="Aliases of an operation, fragments counted where they are spread.")
-    document_root_fields: Count = Field(20, description="Root fields of an operation, aliases counted separately.")
+    document_depth: Count = Field(default=15, description="How deep an operation may nest; a root field has depth 1.")
+    document_aliases: Count = Field(
+        default=30, description="Aliases of an operation, fragments counted where they are spread."
+    )
+    document_root_fields: Count = Field(
+        default=20, description="Root fields of an operation, aliases counted separately."
+    )
     # Enough that a client still sending usually reads its refusal, little enough that nobody is kept busy by it.
-    linger_bytes: Count = Field(65_536, description="Bytes read and thrown away after a refusal, before closing.")
+    linger_bytes: Count = Field(
+        default=65_536, description="Bytes read and thrown away after a refusal, before closing."
+    )
 
 
 class Timeouts(Section):
     """How long the gateway waits, in seconds."""
 
-    header: Seconds = Field(10.0, description="From the first byte of a request until its headers are complete.")
-    body: Seconds = Field(15.0, description="From the headers until the body is complete.")
+    header: Seconds = Field(
+        default=10.0, description="From the first byte of a request until its headers are complete."
+    )
+    body: Seconds = Field(default=15.0, description="From the headers until the body is complete.")
     # Longer than the 60 s of common load balancers, so that they and not we close an idle connection.
-    idle: Seconds = Field(75.0, description="How long a client's connection may be idle between requests.")
-    linger: Seconds = Field(1.0, description="How long reading goes on after a refusal, before closing.")
+    idle: Seconds = Field(default=75.0, description="How long a client's connection may be idle between requests.")
+    linger: Seconds = Field(default=1.0, description="How long reading goes on after a refusal, before closing.")
     # A SYN is sent again after 1 s: two tries.
-    connect: Seconds = Field(2.0, description="For a connection to an upstream, TLS included.")
-    first_byte: Seconds = Field(30.0, description="From the forwarded request to the first byte of the answer.")
-    between_bytes: Seconds = Field(30.0, description="Between two pieces of an answer.")
-    client_stall: Seconds = Field(30.0, description="How long a client may take nothing of its answer.")
+    connect: Seconds = Field(default=2.0, description="For a connection to an upstream, TLS included.")
+    first_byte: Seconds = Field(default=30.0, description="From the forwarded request to the first byte of the answer.")
+    between_bytes: Seconds = Field(default=30.0, description="Between two pieces of an answer.")
+    client_stall: Seconds = Field(default=30.0, description="How long a client may take nothing of its answer.")
     # What Kubernetes grants by default before it kills.
-    drain: Seconds = Field(30.0, description="How long requests in flight may go on after SIGTERM.")
+    drain: Seconds = Field(default=30.0, description="How long requests in flight may go on after SIGTERM.")
 
 
 class Upstream(Section):
     """Connections to the upstreams."""
 
     # Below the 5 s after which Node, gunicorn and others close an idle connection, so that we never send into a close.
-    idle_seconds: Seconds = Field(4.0, description="How long an idle connection is kept for the next request.")
+    idle_seconds: Seconds = Field(default=4.0, description="How long an idle connection is kept for the next request.")
     # So that names which resolve anew, and upstreams that were added, are noticed within minutes.
-    max_age_seconds: Seconds = Field(300.0, description="After how long a connection is not used again.")
-    connections: Count = Field(256, description="Connections to one upstream at most, idle ones included.")
+    max_age_seconds: Seconds = Field(default=300.0, description="After how long a connection is not used again.")
+    connections: Count = Field(default=256, description="Connections to one upstream at most, idle ones included.")
     # No API says this much before its answer; it bounds what a broken upstream can make each request hold.
-    head_bytes: Count = Field(65_536, description="Bytes of the status line and headers of an answer.")
+    head_bytes: Count = Field(default=65_536, description="Bytes of the status line and headers of an answer.")
 
 
 class Headers(Section):
     """What crosses beside the usual headers, and whose word about the client is taken."""
 
     forward: HeaderNames = Field(
-        (), description="Request headers that go upstream beside those that always may; never identity headers."
+        default=(), description="Request headers that go upstream beside those that always may; never identity headers."
     )
     trusted_proxies: Networks = Field(
-        (), description="Networks of proxies whose `Forwarded` and `X-Forwarded-*` headers are believed."
+        default=(), description="Networks of proxies whose `Forwarded` and `X-Forwarded-*` headers are believed."
     )
 
 
 class Documents(Section):
     """The memory of analysed documents: the analysis, so that a known document is not parsed again."""
 
-    entries: Count = Field(2_000, description="How many analysed documents are remembered.")
+    entries: Count = Field(default=2_000, description="How many analysed documents are remembered.")
     # The analysis of a document is several times its text: some 40 MB when full of the most intricate ones.
-    bytes: Count = Field(8_388_608, description="Bytes of text of all remembered documents together.")
+    bytes: Count = Field(default=8_388_608, description="Bytes of text of all remembered documents together.")
     # Real clients send fewer than 8 KiB; whoever sends longer ones, each new, must not push the others out.
-    longest: Count = Field(8_192, description="Bytes of the longest document that is remembered.")
+    longest: Count = Field(default=8_192, description="Bytes of the longest document that is remembered.")
 
 
 class Log(Section):
     """What is said, and where: one stream for events and for the line of each request."""
 
     format: Literal["auto", "json", "console"] = Field(
-        "auto", description="`console` is for reading in a terminal, `json` for machines, `auto` looks where it goes."
+        default="auto",
+        description="`console` is for reading in a terminal, `json` for machines, `auto` looks where it goes.",
     )
     level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least important that is said; the line of a request is `info`."
+        default="info", description="The least important that is said; the line of a request is `info`."
     )
-    file: Path | None = Field(None, description="A file to append to, instead of standard error.")
+    file: Path | None = Field(default=None, description="A file to append to, instead of standard error.")
 
 
 class Settings(Section):
@@ -202,19 +220,21 @@ class Settings(Section):
     policy: Policy = Policy()
     store: Store
     tokens: Tokens = Tokens()
-    realm: Realm = Field("gateway", description="The realm named in `WWW-Authenticate`.")
+    realm: Realm = Field(default="gateway", description="The realm named in `WWW-Authenticate`.")
     regions: Mapping[RegionName, Region] = Field(description="The regions, each under its name.")
     default_region: str = Field(
-        "",
+        default="",
         validate_default=True,
         description="The region of a host that no region names; needed when there are several regions.",
     )
     wrong_region: Literal["forward", "refuse"] = Field(
-        "forward",
+        default="forward",
         description="Whether a request that came to another region's host is forwarded to its app's region, or refused"
         " with the right host.",
     )
-    routes: tuple[Route, ...] = Field(VENDOR_ROUTES, description="The REST routes beside the GraphQL path.")
+    routes: tuple[Route, ...] = Field(
+        default=VENDOR_ROUTES, validate_default=True, description="The REST routes beside the GraphQL path."
+    )
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     upstream: Upstream = Upstream()

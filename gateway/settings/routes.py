@@ -39,17 +39,19 @@ class Route(Section):
     path: Annotated[str, AfterValidator(_template)] = Field(
         description="The path: literal segments, `{name}` for one segment, and at the end `{name...}` for one or more."
     )
-    scopes: ScopeNames = Field((), description="What an API key must hold, all of it.")
-    users: Switch = Field(False, description="Whether user tokens may enter.")
-    keys: Switch = Field(True, description="Whether API keys may enter.")
+    scopes: ScopeNames = Field(default=(), description="What an API key must hold, all of it.")
+    users: Switch = Field(default=False, description="Whether user tokens may enter.")
+    keys: Switch = Field(default=True, description="Whether API keys may enter.")
     own_user: str | None = Field(
-        None, description="The path parameter that must be the user token's own user, byte for byte."
+        default=None, description="The path parameter that must be the user token's own user, byte for byte."
     )
-    query: ParameterNames = Field((), description="The query parameters that pass; any other is refused.")
+    query: ParameterNames = Field(default=(), description="The query parameters that pass; any other is refused.")
     own_user_query: str | None = Field(
-        None, description="The query parameter that must be the user token's own user, byte for byte."
+        default=None, description="The query parameter that must be the user token's own user, byte for byte."
     )
-    open: Switch = Field(False, description="Whether no credential is needed; one that is presented is judged still.")
+    open: Switch = Field(
+        default=False, description="Whether no credential is needed; one that is presented is judged still."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Route":
@@ -83,6 +85,7 @@ class Route(Section):
         return self.method, re.sub(r"\{\w+", "{", self.path)
 
 
+# No query parameter of these routes is documented, so none passes until an operator names it.
 VENDOR_ROUTES: Final = (
     Route(method="POST", path="/users/auth-code", scopes=("USER_LINK",)),
     Route(method="POST", path="/v2/users/{install_id}/link", scopes=("USER_LINK",)),

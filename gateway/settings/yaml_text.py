@@ -12,6 +12,7 @@ _MAX_VALUES: Final = 20_000
 _MAX_DEPTH: Final = 20
 _STRUCTURE_TAGS: Final = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
+_UNUSABLE: Final = object()  # stands for a value that a slip has been told about already
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,11 @@ def parse_yaml(text: str) -> Parsed:
     try:
         loader = yaml.SafeLoader(text)
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise Unreadable("holds a character that YAML forbids", line) from error
+        raise Unreadable("holds a character that YAML forbids", text.count("\n", 0, error.position) + 1) from error
     try:
         node = loader.get_single_node()
-        parsed.value = None if node is None else _Reading(loader, parsed).value(node, ())
+        value = None if node is None else _Reading(loader, parsed).value(node, ())
+        parsed.value = None if value is _UNUSABLE else value
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise Unreadable(f"is not YAML: {error.problem}", line) from error
@@ -84,18 +85,18 @@ class _Reading:
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, at)
         if node.tag not in _STRUCTURE_TAGS:
-            self._slip(f"must not carry the tag {node.tag}", node, at)
+            return self._slip(f"must not carry the tag {node.tag}", node, at)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, at)
-        return [self.value(item, (*at, index)) for index, item in enumerate(node.value)]
+        values = [self.value(item, (*at, index)) for index, item in enumerate(node.value)]
+        return [value for value in values if value is not _UNUSABLE]
 
     def _scalar(self, node: yaml.ScalarNode, at: Location) -> object:
         try:
             value: object = self._loader.construct_object(node)
             str(value).encode()  # an escape can write half a surrogate pair, which no file or header can hold
         except (yaml.YAMLError, ValueError):
-            self._slip("is not a value that can be read", node, at)
-            return None
+            return self._slip("is not a value that can be read", node, at)
         return value
 
     def _mapping(self, node: yaml.MappingNode, at: Location) -> dict[str, object]:
@@ -113,7 +114,7 @@ class _Reading:
                 self._slip(f"is set twice, first in line {first}", key, (*at, name))
             self._parsed.lines[*at, name] = key.start_mark.line + 1
             own[name] = self.value(item, (*at, name))
-        return {**merged, **own}
+        return {name: value for name, value in {**merged, **own}.items() if value is not _UNUSABLE}
 
     def _merged(self, node: yaml.Node, at: Location) -> dict[str, object]:
         value = self.value(node, (*at, "<<"))
@@ -132,7 +133,8 @@ class _Reading:
         self._slip("holds a name that is not text; put it in quotes", key, at)
         return None
 
-    def _slip(self, sentence: str, node: yaml.Node, at: Location) -> None:
+    def _slip(self, sentence: str, node: yaml.Node, at: Location) -> object:
         line = node.start_mark.line + 1
         if not any((slip.sentence, slip.line) == (sentence, line) for slip in self._parsed.slips):  # seen by an alias
             self._parsed.slips.append(Slip(sentence, line, at))
+        return _UNUSABLE

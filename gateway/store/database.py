@@ -33,10 +33,11 @@ _BROKEN: Final = {
 
 def unavailable(error: sqlite3.Error, path: Path) -> StoreUnavailable:
     """What an error of SQLite's means, as a sentence for whoever runs the store."""
-    code = error.sqlite_errorcode & 0xFF
+    # Without a code it is the module's own complaint: a text that is not UTF-8.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in _BROKEN:
         return StoreBroken(f"The store {path} {_BROKEN[code]}.")
-    return StoreUnavailable(f"The store {path} {_AWAY.get(code, f'failed ({error.sqlite_errorname})')}.")
+    return StoreUnavailable(f"The store {path} {_AWAY.get(code) or f'failed ({error.sqlite_errorname})'}.")
 
 
 @contextmanager
@@ -65,6 +66,13 @@ def connect(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
     for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF", "cell_size_check = ON"):
         database.execute(f"PRAGMA {pragma}")
     return database
+
+
+def write_ahead(database: sqlite3.Connection, path: Path) -> None:
+    """Put the file into WAL mode for good, or raise `StoreBroken`. It is in it already unless a backup left it."""
+    ((mode,),) = database.execute("PRAGMA journal_mode = WAL").fetchall()
+    if mode != "wal":
+        raise StoreBroken(f"The store {path} lies on a file system that several processes cannot share (mode {mode}).")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.store.contract import StoreBroken
-from gateway.store.database import connect, translating
+from gateway.store.database import connect, write_ahead
 from gateway.store.migrations import APPLICATION_ID, MIGRATIONS, migrate, user_version
 
 LEAST_SQLITE: Final = (3, 37, 0)  # the first with STRICT tables
@@ -29,7 +29,10 @@ def require_sqlite(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> No
 
 
 def require_file(path: Path, *, create: bool) -> None:
-    """Return when a file of some content is at `path`, made now if there was none and `create` says so."""
+    """Return when a file of some content is at `path`, made now if there was none and `create` says so.
+
+    Raises `StoreBroken`, or lets the errors of SQLite and of the file system pass.
+    """
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -74,9 +77,9 @@ def _make_whole(path: Path) -> None:
     os.close(descriptor)
     scratch = Path(name)
     try:
-        with translating(scratch), closing(connect(scratch, mode="rw", patience=0)) as database:
+        with closing(connect(scratch, mode="rw", patience=0)) as database:
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            database.execute("PRAGMA journal_mode = WAL")  # kept in the file
+            write_ahead(database, path)
             migrate(database)
         with suppress(FileExistsError):  # somebody was quicker, and theirs is as good
             os.link(scratch, path)

@@ -23,7 +23,7 @@ FIND_USER_TOKEN: Final = """
            a.id, a.name, a.region, a.disabled
     FROM user_token t JOIN user u ON u.app_id = t.app_id AND u.id = t.user_id JOIN app a ON a.id = t.app_id
     WHERE t.id = coalesce((SELECT min(id) FROM user_token WHERE id >= ?1), (SELECT max(id) FROM user_token))
-"""
+"""  # noqa: S105 - a statement
 FIND_APP: Final = "SELECT id, name, region, disabled FROM app WHERE id = ?"
 FIND_USER: Final = "SELECT id, app_id, external_id, disabled FROM user WHERE app_id = ? AND id = ?"
 FIND_EXTERNAL_USER: Final = "SELECT id, app_id, external_id, disabled FROM user WHERE app_id = ? AND external_id = ?"

@@ -14,7 +14,7 @@ from gateway.core.audit import AuditAction, AuditEvent
 from gateway.core.records import App, KeyRecord, User, UserTokenRecord
 from gateway.store import rows
 from gateway.store.contract import Conflict, FoundKey, FoundUserToken
-from gateway.store.database import READER_PATIENCE, connect, transaction, translating
+from gateway.store.database import READER_PATIENCE, connect, transaction, translating, write_ahead
 from gateway.store.file import check, require_file, require_sqlite
 from gateway.store.migrations import migrate
 from gateway.store.walindex import WalIndex
@@ -64,6 +64,7 @@ class SqliteStore:
             writer = connect(path, mode="rw", patience=patience)
             opened.callback(writer.close)
             check(writer, path)
+            write_ahead(writer, path)
             migrate(writer)
             reader = connect(path, mode="ro", patience=READER_PATIENCE)
             opened.callback(reader.close)

@@ -15,6 +15,7 @@ import mmap
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Final
@@ -33,12 +34,12 @@ class WalIndex:
     """
 
     _claimed: ClassVar[dict[tuple[int, int], "WalIndex"]] = {}
+    _claims: ClassVar = Counter[tuple[int, int]]()
     _lock: ClassVar = threading.Lock()
 
     def __init__(self, key: tuple[int, int], path: Path) -> None:
         self._key = key
         self._path = path
-        self._claims = 0
         self._descriptor: int | None = None
         self._header: mmap.mmap | None = None
 
@@ -49,16 +50,15 @@ class WalIndex:
         status = real.stat()
         key = (status.st_dev, status.st_ino)
         with cls._lock:
-            found = cls._claimed.setdefault(key, cls(key, real.with_name(real.name + "-shm")))
-            found._claims += 1
-            return found
+            cls._claims[key] += 1
+            return cls._claimed.setdefault(key, cls(key, real.with_name(f"{real.name}-shm")))
 
     def release(self) -> None:
         """Give up one claim. To be called after the claimant's last connection is closed."""
         with self._lock:
-            self._claims -= 1
-            if self._claims == 0:
-                del self._claimed[self._key]
+            self._claims[self._key] -= 1
+            if self._claims[self._key] == 0:
+                del self._claims[self._key], self._claimed[self._key]
                 self._close()
 
     def header(self) -> Callable[[], bytes] | None:

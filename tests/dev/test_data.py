@@ -122,7 +122,7 @@ def test_ids_of_other_schemas_spellings_and_types_are_honoured_too() -> None:
 
 
 def test_an_object_is_the_same_wherever_it_is_reached() -> None:
-    """The same user would have another name in a key's answer than in its own, or an order another id than beside it."""
+    """A user would have another name in a key's answer than in its own, or an order another id than beside it."""
     by_id = ask('{ user(userId: "u7") { name tags } }')
     assert by_id == ask("{ user { name tags } }", user="u7")
     user = ask("{ user { order_id order { id } } }")["user"]

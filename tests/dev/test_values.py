@@ -101,11 +101,17 @@ def test_custom_scalars_of_other_schemas_have_their_form(kind: str, pattern: str
 
 def test_the_overall_score_reaches_a_hundred_and_others_one() -> None:
     """A driver with an overall score of 84 would be shown as 0.84, or an attention score of 0.9 as 90."""
-    overall = [scalar(Node("Score", key, known={"name": "OVERALL_SCORE"}), "value", "Float") for key in NODES]
-    others = [scalar(Node("Score", key, known={"name": "LEGAL_SCORE"}), "value", "Float") for key in NODES]
-    assert max(overall) > 1  # type: ignore[type-var]
-    assert all(0 <= value <= 100 for value in overall)  # type: ignore[operator]
-    assert all(0 <= value <= 1 for value in others)  # type: ignore[operator]
+    overall = [value_of_score("OVERALL_SCORE", key) for key in NODES]
+    others = [value_of_score("LEGAL_SCORE", key) for key in NODES]
+    assert 1 < max(overall) <= 100
+    assert 0 <= min(others) <= max(others) <= 1
+
+
+def value_of_score(name: str, key: int) -> float:
+    """The value beside that name."""
+    value = scalar(Node("Score", key, known={"name": name}), "value", "Float")
+    assert isinstance(value, float)
+    return value
 
 
 def test_times_of_one_object_agree() -> None:

@@ -1,0 +1,76 @@
+"""The admin listener: alive, ready, and the metrics. It shows no data and changes nothing, so it asks for nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Final, Literal
+
+import orjson
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from prometheus_client import CONTENT_TYPE_LATEST
+
+Phase = Literal["starting", "serving", "draining"]
+Mode = Literal["enforce", "report"]
+Ping = Callable[[], Awaitable[None]]
+
+# Shorter than the second that Kubernetes gives a probe by default, so that the reason still gets through.
+PING_SECONDS: Final = 0.8
+_REPORT_WARNING: Final = "Report mode is on: requests that the policy refuses are let through and only reported."
+
+
+def admin_application(
+    *,
+    phase: Callable[[], Phase],
+    policy_mode: Callable[[], Mode],
+    pings: Mapping[str, Ping],
+    exposition: Callable[[], bytes],
+    ping_seconds: float = PING_SECONDS,
+) -> web.Application:
+    """Answers GET /live, /ready and /metrics; anything else is 404 as JSON.
+
+    `/live` is 200 as long as the event loop turns. `/ready` is 503 while starting, while draining, and while a ping
+    raises or does not return in time; its checks name the ping and the kind of fault, never its text.
+    """
+
+    async def live(_: web.Request) -> web.Response:
+        return _json({"live": True})
+
+    async def ready(_: web.Request) -> web.Response:
+        found = await asyncio.gather(*(_check(ping, ping_seconds) for ping in pings.values()))
+        checks = {"gateway": phase(), **dict(zip(pings, found, strict=True))}
+        is_ready = checks["gateway"] == "serving" and all(result == "ok" for result in found)
+        body: dict[str, object] = {"ready": is_ready, "checks": checks, "policy_mode": policy_mode()}
+        if body["policy_mode"] == "report":
+            body["warning"] = _REPORT_WARNING
+        return _json(body, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    application = web.Application(middlewares=[_nothing_else])
+    application.add_routes([web.get("/live", live), web.get("/ready", ready), web.get("/metrics", metrics)])
+    return application
+
+
+async def _check(ping: Ping, seconds: float) -> str:
+    try:
+        async with asyncio.timeout(seconds):
+            await ping()
+    except Exception as error:  # noqa: BLE001 - whatever keeps a part from answering makes us not ready
+        return type(error).__name__
+    return "ok"
+
+
+@web.middleware
+async def _nothing_else(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
+        return _json({"message": "There is nothing here but /live, /ready and /metrics."}, HTTPStatus.NOT_FOUND)
+
+
+def _json(body: Mapping[str, object], status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    return web.Response(
+        body=orjson.dumps(body), status=status, content_type="application/json", headers={"Cache-Control": "no-store"}
+    )

@@ -1,0 +1,173 @@
+"""What is counted: plain integers on the way of a request, made into Prometheus families only when they are scraped.
+
+No label holds anything that a client can choose: outcomes, reasons, regions and caches are closed sets.
+"""
+
+import platform
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Protocol
+
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway import __version__
+from gateway.core.decision import TABLE, Reason
+
+# From the fastest answer of an upstream nearby to the longest time-out; each step 2 to 2.5 times the one before.
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_FAILED_FROM: Final = 500  # the status from which the fault is ours or the upstream's, not the client's
+
+
+class Histogram:
+    """Durations in seconds, counted by upper bound. Observing one costs a bisection and two additions."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(SECONDS) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        self.counts[bisect_left(SECONDS, seconds)] += 1
+        self.total += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Upper bounds with how many durations stayed within them, as Prometheus wants them: cumulative."""
+        bounds = [*map(str, SECONDS), "+Inf"]
+        return [(bound, sum(self.counts[: index + 1])) for index, bound in enumerate(bounds)]
+
+
+class Memory(Protocol):
+    """Whatever remembers answers and counts how often it knew one, and how often not."""
+
+    hits: int
+    misses: int
+
+
+class Metrics:
+    """The counters of one process. Counting a request costs about a microsecond and cannot fail.
+
+    `caches` and `log_lines_dropped` are asked at each scrape; `in_flight`, `client_aborts` and `report_mode` are the
+    owner's to set.
+    """
+
+    __slots__ = (
+        "_allowed", "_caches", "_log_lines_dropped", "_refused", "_registry", "_reported", "_seconds",
+        "_upstream_seconds", "client_aborts", "in_flight", "report_mode",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        regions: Iterable[str],
+        *,
+        caches: Mapping[str, Callable[[], Memory]],
+        log_lines_dropped: Callable[[], int],
+        report_mode: bool = False,
+    ) -> None:
+        self.in_flight = 0
+        self.client_aborts = 0
+        self.report_mode = report_mode
+        self._caches = caches
+        self._allowed = 0
+        self._refused = dict.fromkeys(Reason, 0)
+        self._reported = {reason: 0 for reason, row in TABLE.items() if row.reportable}
+        self._seconds = Histogram()
+        self._upstream_seconds = {region: Histogram() for region in regions}
+        self._log_lines_dropped = log_lines_dropped
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Families(self))
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def allowed(self, seconds: float) -> None:
+        """Count a request that was forwarded and answered, and how long it took."""
+        self._allowed += 1
+        self._seconds.observe(seconds)
+
+    def refused(self, reason: Reason, seconds: float) -> None:
+        """Count a request that was refused or failed, by the first of its reasons, and how long it took."""
+        self._refused[reason] += 1
+        self._seconds.observe(seconds)
+
+    def reported(self, reason: Reason, seconds: float) -> None:
+        """Count a request that passed in report mode only, by the first of its (reportable) reasons."""
+        self._reported[reason] += 1
+        self._seconds.observe(seconds)
+
+    def upstream(self, region: str, seconds: float) -> None:
+        """Count how long an upstream of the region took, from the forwarded request to the end of its answer."""
+        self._upstream_seconds[region].observe(seconds)
+
+    def exposition(self) -> bytes:
+        """Everything counted, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def families(self) -> Iterator[Metric]:
+        """The gateway's own metric families as they stand now."""
+        yield self._requests()
+        yield _histogram("gateway_request_seconds", "From a request's first byte to its end.", [([], self._seconds)])
+        by_region = [([region], histogram) for region, histogram in self._upstream_seconds.items()]
+        yield _histogram("gateway_upstream_seconds", "From forwarding to the answer's end.", by_region, ["region"])
+        yield GaugeMetricFamily("gateway_in_flight", "Requests being served.", self.in_flight)
+        yield from self._cache_families()
+        yield GaugeMetricFamily(
+            "gateway_report_mode", "1 while refusals of the policy are only reported.", int(self.report_mode)
+        )
+        yield CounterMetricFamily(
+            "gateway_log_lines_dropped", "Lines that the log could not take.", self._log_lines_dropped()
+        )
+        yield CounterMetricFamily("gateway_client_aborts", "Clients that left before their answer.", self.client_aborts)
+        yield _build_info()
+
+    def _requests(self) -> Metric:
+        family = CounterMetricFamily("gateway_requests", "Requests by outcome.", labels=["outcome", "reason"])
+        family.add_metric(["allowed", ""], self._allowed)
+        for reason, count in self._refused.items():
+            family.add_metric(["failed" if TABLE[reason].status >= _FAILED_FROM else "refused", reason.value], count)
+        for reason, count in self._reported.items():
+            family.add_metric(["reported", reason.value], count)
+        return family
+
+    def _cache_families(self) -> Iterator[Metric]:
+        hits = CounterMetricFamily("gateway_cache_hits", "Answers that a memory knew.", labels=["cache"])
+        misses = CounterMetricFamily("gateway_cache_misses", "Answers that a memory did not know.", labels=["cache"])
+        for name, memory in self._caches.items():
+            hits.add_metric([name], memory().hits)
+            misses.add_metric([name], memory().misses)
+        yield hits
+        yield misses
+
+
+class _Families(Collector):
+    """What prometheus_client asks for at each scrape."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics.families()
+
+
+def _histogram(
+    name: str, documentation: str, histograms: Iterable[tuple[list[str], Histogram]], labels: Sequence[str] = ()
+) -> Metric:
+    family = HistogramMetricFamily(name, documentation, labels=labels)
+    for values, histogram in histograms:
+        family.add_metric(values, histogram.buckets(), histogram.total)
+    return family
+
+
+def _build_info() -> Metric:
+    family = GaugeMetricFamily("gateway_build_info", "What runs here.", labels=["version", "python"])
+    family.add_metric([__version__, platform.python_version()], 1)
+    return family

@@ -1,0 +1,49 @@
+"""Which region serves a request: the one where its app lives, whatever host it came to."""
+
+from collections.abc import Mapping, Sequence
+
+from gateway.core.decision import Reason, Unavailable, refuse
+from gateway.proxy.upstream import Region
+
+
+class Regions:
+    """The regions of one configuration, by name and by the hosts that clients reach them by."""
+
+    __slots__ = ("_by_name", "_default", "_hosts", "_named", "_refuse_wrong")
+
+    def __init__(
+        self,
+        by_name: Mapping[str, Region],
+        hosts: Mapping[str, Sequence[str]],
+        default: str,
+        *,
+        refuse_wrong: bool = False,
+    ) -> None:
+        self._by_name = by_name
+        self._hosts = {host: name for name, names in hosts.items() for host in names}
+        self._named = hosts
+        self._default = default
+        self._refuse_wrong = refuse_wrong
+
+    def region_for(self, home: str | None, hosts: Sequence[bytes]) -> Region:
+        """The region of an app that lives in `home`; without an app, that of the Host, else the default.
+
+        Raises `Refused` where the host is another region's and that is to be refused, `Unavailable` for a region that
+        is not served here. An app's data never goes to another region.
+        """
+        asked = self._hosts.get(_name(hosts[0])) if hosts else None
+        if home is None:
+            return self._by_name[asked or self._default]
+        if self._refuse_wrong and asked is not None and asked != home and self._named.get(home):
+            raise refuse(Reason.WRONG_REGION, f"Send this to {self._named[home][0]}.")
+        region = self._by_name.get(home)
+        if region is None:
+            raise Unavailable(Reason.REGION_UNAVAILABLE, retry_after=60)
+        return region
+
+
+def _name(host: bytes) -> str:
+    text = host.decode("latin-1").lower()
+    if text.startswith("["):
+        return text.partition("]")[0] + "]"
+    return text.partition(":")[0]

@@ -1,0 +1,343 @@
+"""The client's side of the wire: aiohttp's parser and flow control under a request loop of our own.
+
+`web.Server` and `RequestHandler` have no documented seam for error answers, timers and what happens after a refusal, so
+both are subclassed here, which is the one there is. aiohttp's loop is replaced whole: it makes a task for each request,
+answers malformed requests by quoting the offending line (token included), reads a refused body on for as long as it
+comes, and would append an error answer to one that has begun. None of its answers or log lines can reach anybody.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from aiohttp import http, http_parser, streams, web
+from aiohttp.http_exceptions import LineTooLong
+
+from gateway.core.decision import Reason
+from gateway.proxy.deadlines import NEVER, Deadlines
+
+MIN_AIOHTTP: Final = (3, 14, 4)
+
+
+def check_parser() -> None:
+    """Raise `RuntimeError` unless aiohttp parses with its C parser: the Python one takes what it must not (advisories
+    up to 3.14.4 concern it)."""
+    module = http_parser.HttpRequestParser.__module__
+    if module != "aiohttp._http_parser":
+        raise RuntimeError(
+            f"aiohttp's C parser is missing (found {module}); install a wheel of aiohttp, and unset AIOHTTP_NO_EXTENSIONS."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Bounds on what a client may send and how long it may take. Bytes, and seconds."""
+
+    header_bytes: int = 16_384
+    linger_bytes: int = 65_536
+    header: float = 10.0
+    body: float = 15.0
+    idle: float = 75.0
+    linger: float = 1.0
+    client_stall: float = 30.0
+
+
+class Running(Protocol):
+    """An exchange with the upstream, as far as the client's connection has news for it."""
+
+    def client_left(self) -> None:
+        """The client is gone."""
+
+    def client_resumed(self) -> None:
+        """The client takes data again."""
+
+
+class Requests(Protocol):
+    """Who handles what a connection receives."""
+
+    async def serve(
+        self, client: "Connection", message: http.RawRequestMessage, payload: streams.StreamReader
+    ) -> bool:
+        """Handle one request whole, and tell whether the connection may go on. Raises nothing but cancellation."""
+
+    def unreadable(self, client: "Connection", reason: Reason) -> bytes:
+        """The answer to a request that could not be read; the connection closes after it."""
+
+
+class BodyTimeout(Exception):
+    """The body did not arrive in time."""
+
+
+class ClientLeft(Exception):
+    """The client closed its connection before the request was complete."""
+
+
+class Server(web.Server):
+    """Makes a `Connection` for each client, and knows them all."""
+
+    def __init__(self, requests: Requests, limits: ServerLimits, deadlines: Deadlines) -> None:
+        super().__init__(_unused)
+        self.requests = requests
+        self.limits = limits
+        self.deadlines = deadlines
+        self.draining = False
+
+    def __call__(self) -> "Connection":
+        return Connection(self)
+
+    async def drain(self, seconds: float) -> None:
+        """Close idle connections now and busy ones after their request; cut what is left after `seconds`."""
+        self.draining = True
+        mine = [connection for connection in self.connections if isinstance(connection, Connection)]
+        for connection in mine:
+            connection.drain()
+        busy = {connection.closed for connection in mine if not connection.closed.done()}
+        if busy:
+            await asyncio.wait(busy, timeout=seconds)
+        for connection in mine:
+            connection.abort()
+
+
+async def _unused(_: web.BaseRequest) -> web.StreamResponse:
+    raise NotImplementedError  # aiohttp wants a handler; `Connection.start` never calls it
+
+
+class Connection(web.RequestHandler):
+    """One client's connection: its requests one after another, its timers, its bytes.
+
+    Satisfies what a relay needs of a client: `write`, `writing_paused`, `gone`, `abort`, `exchange`.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_head_bytes",
+        "_long_head",
+        "_payload",
+        "_server",
+        "_stalled",
+        "closed",
+        "deadline",
+        "exchange",
+        "forwarded",
+    )
+
+    def __init__(self, server: Server) -> None:
+        limits = server.limits
+        super().__init__(
+            server,
+            loop=server._loop,  # noqa: SLF001 - the loop that aiohttp gives its own handlers
+            keepalive_timeout=0,  # `deadline` stands for all of aiohttp's timers
+            access_log=None,  # type: ignore[arg-type]  # None turns it off, as web.Server documents
+            max_line_size=limits.header_bytes,
+            max_field_size=limits.header_bytes,
+            max_headers=limits.header_bytes // 4,  # a header takes 4 bytes at least; the sum is what bounds
+            auto_decompress=False,
+        )
+        self._server = server
+        self._payload: streams.StreamReader | None = None
+        self._head_bytes = 0
+        self._long_head = False
+        self._broken = False
+        self._stalled = False
+        self.closed: asyncio.Future[None] = server._loop.create_future()  # noqa: SLF001
+        self.deadline = NEVER
+        self.exchange: Running | None = None
+        self.forwarded: tuple[bytes | None, bytes] | None = None
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.deadline = self._loop.time() + self._server.limits.idle
+        self._server.deadlines.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._server.deadlines.discard(self)
+        self.deadline = NEVER
+        super().connection_lost(None)
+        if self.exchange is not None:
+            self.exchange.client_left()
+        if self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(ClientLeft())
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        if self._broken:
+            return
+        in_head = self._payload is None or self._payload.is_eof()
+        if in_head and data:
+            if not self._head_bytes and self._waiter is not None:
+                self.deadline = self._loop.time() + self._server.limits.header
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._messages:
+            self._payload = self._messages[-1][1]
+            # What follows a head within the same segment is not told apart, so from here on heads are summed up.
+            self._long_head = self._long_head or self._head_bytes > self._server.limits.header_bytes
+            self._head_bytes = 0
+        elif in_head and self._head_bytes > self._server.limits.header_bytes:
+            self._broken = True
+            if self._waiter is not None:
+                self._answer_unreadable(Reason.HEADERS_TOO_LARGE)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.exchange is not None:
+            self.exchange.client_resumed()
+
+    # What the deadlines call
+
+    def expire(self) -> None:
+        """The client was too slow: with a head, with a body, with taking what it asked for, or it is just idle."""
+        self.deadline = NEVER
+        if self._stalled:
+            self.abort()
+        elif self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(BodyTimeout())
+        elif self._head_bytes:
+            self._answer_unreadable(Reason.HEADER_TIMEOUT)
+        else:
+            self.force_close()
+
+    # What a relay and the handler call
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the client; nothing happens once it is gone."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def gone(self) -> bool:
+        """Whether the client can no longer be written to."""
+        return self.transport is None or self.transport.is_closing()
+
+    def abort(self) -> None:
+        """Cut the connection, so that the client cannot take what it has for a whole answer."""
+        if self.transport is not None:
+            self.transport.abort()
+        self.force_close()
+
+    def drain(self) -> None:
+        """Close now if no request is under way, else after it."""
+        if self._waiter is not None and not self._head_bytes:
+            self.force_close()
+
+    def head_too_long(self, message: http.RawRequestMessage) -> bool:
+        """Whether a request's line and headers are over the limit together; summed only where they can be."""
+        if not self._long_head:
+            return False
+        size = len(message.method) + len(message.path.encode("utf-8", "surrogateescape")) + 12
+        size += sum(len(name) + len(value) + 4 for name, value in message.raw_headers)
+        return size > self._server.limits.header_bytes
+
+    async def body(self, payload: streams.StreamReader, limit: int) -> bytes | None:
+        """The whole body, or None as soon as it is longer than `limit` bytes.
+
+        Raises `BodyTimeout`, `ClientLeft`, or aiohttp's `RequestPayloadError` where the framing is broken.
+        """
+        if payload.is_eof():
+            data = payload.read_nowait()
+            return data if len(data) <= limit else None
+        self.deadline = self._loop.time() + self._server.limits.body
+        parts = []
+        size = 0
+        try:
+            while part := await payload.readany():
+                parts.append(part)
+                size += len(part)
+                if size > limit:
+                    return None
+        finally:
+            self.deadline = NEVER
+        return b"".join(parts)
+
+    # The loop
+
+    async def start(self) -> None:
+        """Serve requests until the client leaves, a request ends the connection, or the server drains."""
+        try:
+            while await self._next_request():
+                message, payload = self._messages.popleft()
+                if not isinstance(message, http.RawRequestMessage):
+                    self._answer_unreadable(self._unreadable(message.exc))
+                    return
+                self._consumed()
+                self.deadline = NEVER
+                keep_alive = await self._server.requests.serve(self, message, payload)
+                if not payload.is_eof():
+                    await self._linger(payload)
+                    keep_alive = False
+                if not keep_alive or self._server.draining or self.gone():
+                    break
+            if self.transport is not None:
+                self.transport.close()
+        except BaseException:
+            self.abort()
+            raise
+
+    async def _next_request(self) -> bool:
+        if self._paused:
+            await self._taken()
+        if self._messages or self._force_close:
+            return not self._force_close
+        if self._broken:
+            self._answer_unreadable(Reason.HEADERS_TOO_LARGE)
+            return False
+        limits = self._server.limits
+        self.deadline = self._loop.time() + (limits.header if self._head_bytes else limits.idle)
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        except asyncio.CancelledError:
+            if self._force_close:  # how aiohttp wakes the loop of a connection that is closed
+                return False
+            raise
+        finally:
+            self._waiter = None
+        return True
+
+    async def _taken(self) -> None:
+        """Wait until the client has taken earlier answers, so that it cannot pile them up here."""
+        self._stalled = True
+        self.deadline = self._loop.time() + self._server.limits.client_stall
+        try:
+            await self._drain_helper()
+        except ConnectionError:
+            pass
+        finally:
+            self._stalled = False
+            self.deadline = NEVER
+
+    def _consumed(self) -> None:
+        # As aiohttp's own loop does: tell the parser of the free place, and read on once the queue has drained.
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+
+    async def _linger(self, payload: streams.StreamReader) -> None:
+        """Read a little of what a refused client still sends, so that it finds the answer before the close."""
+        self.deadline = self._loop.time() + self._server.limits.linger
+        left = self._server.limits.linger_bytes
+        try:
+            while left > 0 and (part := await payload.readany()):
+                left -= len(part)
+        except Exception:  # noqa: S110 - whatever ends the reading, the connection is closed next
+            pass
+        finally:
+            self.deadline = NEVER
+
+    def _unreadable(self, error: BaseException) -> Reason:
+        too_long = isinstance(error, LineTooLong) or self._head_bytes > self._server.limits.header_bytes
+        return Reason.HEADERS_TOO_LARGE if too_long or self._long_head else Reason.REQUEST_MALFORMED
+
+    def _answer_unreadable(self, reason: Reason) -> None:
+        """Refuse a request that could not be read, in fixed bytes, and close."""
+        self.write(self._server.requests.unreadable(self, reason))
+        self._broken = True
+        self.force_close()
+
+    # What aiohttp would say
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Nothing: aiohttp's messages quote what the client sent."""

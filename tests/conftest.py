@@ -1,0 +1,30 @@
+"""What holds for every test: uvloop, loopback only, and the number of generated examples."""
+
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from tests.support.examples import load_profile
+from tests.support.loopback import GUARD, GuardedLoop, guarded_sockets
+
+load_profile()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _guarded_session() -> Iterator[None]:
+    with guarded_sockets():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_but_loopback(_guarded_session: None) -> Iterator[None]:
+    GUARD.taken()
+    yield
+    caught = GUARD.taken()
+    assert not caught, f"a test may use loopback only, and this one reached for {', '.join(caught)}"
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLoop]]:
+    """Every asynchronous test runs on the event loop that the gateway runs on."""
+    return {"uvloop": GuardedLoop}
