@@ -14,7 +14,8 @@ help:
 	@echo 'make bench   speed, side by side with Envoy'
 	@echo 'make clean   remove what these made, but not the tokens of make run (.gateway-dev)'
 	@echo
-	@echo 'ARGS is handed on: make run ARGS="--port 9090", make test ARGS="-k settings"'
+	@echo 'ARGS is handed on: make run ARGS="--port 9090", make test ARGS="--exitfirst"'
+	@echo 'Some tests only, without the bar for coverage: .venv/bin/pytest tests/settings'
 	@echo 'PYTHON chooses the interpreter: make run PYTHON=python3.12'
 
 run: .venv/.run

@@ -1,10 +1,12 @@
 """Marks added up: what a field, a type and an input demand once interfaces and implementations are counted in.
 
 Directives add up, so it makes no difference by which type a field is reached: an object's field also obeys the marks of
-the same field on every interface it implements, and an interface's field those of every implementation.
+the same field on every interface it implements, and an interface's field those of every implementation, its other
+interfaces included.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import TypeVar
 
 from graphql import (
@@ -20,7 +22,7 @@ from graphql import (
 )
 
 from gateway.core.directives import Mark
-from gateway.core.policy import Caller, FieldPolicy, InputPolicy, Need, Options, Policy, Demands
+from gateway.core.policy import Caller, Demands, FieldPolicy, InputPolicy, Need, Options, Policy
 
 _T = TypeVar("_T")
 _Fielded = GraphQLObjectType | GraphQLInterfaceType
@@ -71,7 +73,7 @@ def policy_from(
         fields={kind.name: compiler.fields(kind) for kind in named if isinstance(kind, _Fielded)},
         inputs={kind.name: compiler.inputs(kind) for kind in named if isinstance(kind, GraphQLInputObjectType)},
         types=compiler.types,
-        possible={kind.name: frozenset(compiler.possible(kind)) for kind in named},
+        possible={kind.name: compiler.possible(kind) for kind in named},
         roots=compiler.roots,
         marked_types=frozenset(kind.name for kind in named if compiler.is_marked(kind)),
         directives=directives,
@@ -88,12 +90,16 @@ class _Compiler:
         self.roots = frozenset(root.name for root in roots if root)
         self.types = {kind.name: _demands(self.type_marks(kind)) for kind in schema.type_map.values()}
 
-    def possible(self, kind: GraphQLNamedType) -> Iterator[str]:
+    def possible(self, kind: GraphQLNamedType) -> frozenset[str]:
         """The object types that a value of this type can have."""
+        return frozenset(possible.name for possible in self._possible(kind))
+
+    def _possible(self, kind: GraphQLNamedType) -> Iterable[GraphQLObjectType]:
         if isinstance(kind, GraphQLObjectType):
-            yield kind.name
-        elif isinstance(kind, GraphQLInterfaceType | GraphQLUnionType):
-            yield from (possible.name for possible in self._schema.get_possible_types(kind))
+            return (kind,)
+        if isinstance(kind, GraphQLInterfaceType | GraphQLUnionType):
+            return self._schema.get_possible_types(kind)
+        return ()
 
     def type_marks(self, kind: GraphQLNamedType) -> tuple[Mark, ...]:
         """The marks on a type and on what it implements."""
@@ -101,55 +107,59 @@ class _Compiler:
 
     def is_marked(self, kind: GraphQLNamedType) -> bool:
         """Whether a type, what it implements, or something it can turn out to be carries a mark."""
-        return bool(self.type_marks(kind) or self._marks.at(*self._implementations(kind), *self.possible(kind)))
+        return any(map(self.type_marks, (kind, *self._implementations(kind), *self._possible(kind))))
 
     def _interfaces(self, kind: GraphQLNamedType) -> tuple[str, ...]:
         return tuple(above.name for above in kind.interfaces) if isinstance(kind, _Fielded) else ()
 
-    def _implementations(self, kind: GraphQLNamedType) -> Iterator[str]:
-        if isinstance(kind, GraphQLInterfaceType):
-            below = self._schema.get_implementations(kind)
-            yield from (item.name for item in (*below.interfaces, *below.objects))
+    def _implementations(self, kind: GraphQLNamedType) -> Iterable[_Fielded]:
+        if not isinstance(kind, GraphQLInterfaceType):
+            return ()
+        below = self._schema.get_implementations(kind)
+        return (*below.interfaces, *below.objects)
 
     def fields(self, kind: _Fielded) -> dict[str, FieldPolicy]:
         """What each field of a type demands."""
-        below = (kind.name, *self._implementations(kind))
-        family = (*below, *self._interfaces(kind))
-        result = {}
-        for name, field in kind.fields.items():
-            returned = get_named_type(field.type)
-            returned_demands = self.types[returned.name]
-            # A field of an interface is one of each implementation, whose type counts as if it were named.
-            own = _demands(self._marks.at(*(f"{member}.{name}" for member in family), *below))
-            roots = [f"{member}.{name}" for member in below if member in self.roots]
-            result[name] = FieldPolicy(
-                coordinate=f"{kind.name}.{name}",
-                type=returned,
-                demands=Demands(
-                    closed=_unique((*own.closed, *self._root_closed(roots), *returned_demands.closed)),
-                    keys_only=_unique((*self._root_keys_only(roots), *own.keys_only, *returned_demands.keys_only)),
-                    needs=_unique((*own.needs, *returned_demands.needs)),
-                ),
-                user_context_root=any(mark.user_context for mark in self._marks.at(*roots)),
-                arguments={
-                    argument: self._input(
-                        f"{kind.name}.{name}({argument}:)",
-                        definition.type,
-                        self._marks.at(*(f"{member}.{name}({argument}:)" for member in family)),
-                    )
-                    for argument, definition in field.args.items()
-                },
-                implied=tuple(self._implied(below, name, field.args.keys())),
-            )
-        return result
+        below = (kind, *self._implementations(kind))
+        # An implementation brings its other interfaces along: what they say of the field holds whoever is asked for it.
+        family = _unique(name for member in below for name in (member.name, *self._interfaces(member)))
+        return {name: self._field(kind, name, below, family) for name in kind.fields}
 
-    def _implied(self, below: Iterable[str], field: str, given: Collection[str]) -> Iterator[InputPolicy]:
-        for member in below:
-            kind = self._schema.type_map[member]
-            arguments = kind.fields[field].args if isinstance(kind, _Fielded) else {}
-            for name in arguments.keys() - given:
-                coordinate = f"{member}.{field}({name}:)"
-                yield self._input(coordinate, arguments[name].type, self._marks.at(coordinate))
+    def _field(self, kind: _Fielded, name: str, below: Iterable[_Fielded], family: Iterable[str]) -> FieldPolicy:
+        field = kind.fields[name]
+        # A field of an interface is one of each implementation, whose type counts as if it were named, and which may
+        # return a narrower type.
+        returned = [self.types[get_named_type(member.fields[name].type).name] for member in below]
+        own = _demands(self._marks.at(*(f"{member}.{name}" for member in family), *family))
+        roots = [f"{member.name}.{name}" for member in below if member.name in self.roots]
+        return FieldPolicy(
+            coordinate=f"{kind.name}.{name}",
+            type=get_named_type(field.type),
+            demands=Demands(
+                closed=_unique((*own.closed, *self._root_closed(roots), *chain.from_iterable(item.closed for item in returned))),
+                keys_only=_unique(
+                    (*self._root_keys_only(roots), *own.keys_only, *chain.from_iterable(item.keys_only for item in returned))
+                ),
+                needs=_unique((*own.needs, *chain.from_iterable(item.needs for item in returned))),
+            ),
+            user_context_root=any(mark.user_context for mark in self._marks.at(*roots)),
+            arguments={
+                argument: self._argument(kind, name, argument, definition.type, family)
+                for argument, definition in field.args.items()
+            },
+            implied=tuple(
+                self._argument(member, name, argument, definition.type, family)
+                for member in below
+                for argument, definition in member.fields[name].args.items()
+                if argument not in field.args
+            ),
+        )
+
+    def _argument(
+        self, kind: _Fielded, field: str, name: str, type_: GraphQLInputType, family: Iterable[str]
+    ) -> InputPolicy:
+        marks = self._marks.at(*(f"{member}.{field}({name}:)" for member in family))
+        return self._input(f"{kind.name}.{field}({name}:)", type_, marks)
 
     def _root_closed(self, coordinates: Iterable[str]) -> Iterator[tuple[int, str]]:
         """A root field is closed to whom no directive on itself opens it."""

@@ -4,7 +4,7 @@ Permission is built in one place, `verdict`. Whoever forwards must hold an `Allo
 constructs one, so forwarding without a decision does not type-check.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -159,7 +159,7 @@ class Finding:
     `path` is the response path of the field (`me.engagement`), aliases included. `scopes` are what would have
     sufficed, in the directive's form: any of the outer, all of the inner. `detail` is a sentence of ours, never text
     of the client's. `selected` is the coordinate of the selection that led to `coordinate`, None where a value did;
-    `at_root` says that it is a field of a root type.
+    `firm` says that report mode does not let it through, whatever the reason.
     """
 
     reason: Reason
@@ -168,7 +168,7 @@ class Finding:
     scopes: tuple[tuple[str, ...], ...] = ()
     detail: str | None = None
     selected: str | None = None
-    at_root: bool = False
+    firm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +190,11 @@ class Deny:
     @property
     def public(self) -> tuple[Finding, ...]:
         """The findings as the caller may see them: none below a field that is itself closed or unknown."""
-        bars = tuple(f"{finding.path}." for finding in self.findings if finding.path and _bars(finding))
+        bars = {finding.path for finding in self.findings if finding.path and _bars(finding)}
         shown = (finding for finding in self.findings if not _behind(finding, bars))
         if self.hide_unknown:
             shown = (_hidden(finding) for finding in shown)
+        shown = (_FALSE if finding.reason is Reason.CREDENTIAL_MALFORMED else finding for finding in shown)
         return tuple({(finding.reason, finding.coordinate): finding for finding in shown}.values())
 
 
@@ -201,16 +202,22 @@ class Deny:
 _BARRING: Final = frozenset({Reason.FIELD_CLOSED, Reason.FIELD_UNKNOWN, Reason.INTROSPECTION_CLOSED})
 
 
+# Every false credential is answered alike, so that nothing can be learnt about it.
+_FALSE: Final = Finding(Reason.CREDENTIAL_INVALID)
+
+
 def _bars(finding: Finding) -> bool:
     return finding.reason in _BARRING and finding.selected is not None
 
 
-def _behind(finding: Finding, bars: tuple[str, ...]) -> bool:
+def _behind(finding: Finding, bars: Container[str]) -> bool:
     """Whether a finding lies below a barred field, or at one and is not the bar itself."""
-    place = f"{finding.path}."
-    if not place.startswith(bars):
-        return False
-    return not _bars(finding) or any(place != bar and place.startswith(bar) for bar in bars)
+    place = finding.path or ""
+    if _bars(finding):
+        place = place.rpartition(".")[0]
+    while place and place not in bars:
+        place = place.rpartition(".")[0]
+    return bool(place)
 
 
 def _hidden(finding: Finding) -> Finding:
@@ -235,7 +242,7 @@ _ALLOW: Final = Allow()
 def verdict(findings: Iterable[Finding], *, report: bool = False, hide_unknown: bool = False) -> Decision:
     """Allow when nothing was found; in report mode let pass what is reportable; deny everything else.
 
-    `field_unknown` is reportable below the root only: an unknown root field is one nobody has decided about.
+    Findings that are `firm` are never let pass: an unknown field of the root is one nobody has decided about.
     """
     found = tuple(findings)
     if not found:
@@ -247,7 +254,7 @@ def verdict(findings: Iterable[Finding], *, report: bool = False, hide_unknown: 
 
 
 def _reportable(finding: Finding) -> bool:
-    return TABLE[finding.reason].reportable and not (finding.reason is Reason.FIELD_UNKNOWN and finding.at_root)
+    return TABLE[finding.reason].reportable and not finding.firm
 
 
 class Refused(Exception):

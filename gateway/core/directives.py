@@ -17,9 +17,10 @@ from graphql import (
     TypeDefinitionNode,
     ValueNode,
     parse,
+    print_ast,
 )
 
-DEFINITIONS: Final = '''
+DEFINITIONS: Final = """
 "What an API key must hold: any of the outer lists, all of an inner one."
 directive @requiresScopes(scopes: [[Scope!]!]!) on FIELD_DEFINITION | OBJECT | INTERFACE | SCALAR | ENUM
 "Any valid credential of either kind may use it."
@@ -48,14 +49,15 @@ enum Scope { USER_READ USER_DELETE USER_LINK OFFLOADS_READ OFFLOADS_GENERATE_URL
 directive @link(url: String!, as: String, for: link__Purpose, import: [link__Import]) repeatable on SCHEMA
 scalar link__Import
 enum link__Purpose { SECURITY EXECUTION }
-'''
+"""
 
 _SUPPLIED: Final = parse(DEFINITIONS, no_location=True).definitions
-OURS: Final = frozenset(
-    definition.name.value
+_OWN: Final = {
+    definition.name.value: definition
     for definition in _SUPPLIED
     if isinstance(definition, DirectiveDefinitionNode) and definition.name.value != "link"
-)
+}
+OURS: Final = frozenset(_OWN)
 
 
 class Absent(StrEnum):
@@ -105,6 +107,29 @@ def _kind_and_name(definition: Node) -> tuple[str, str] | None:
     return None
 
 
+def redefined(definition: DirectiveDefinitionNode) -> Iterator[str]:
+    """What a file's own definition of one of the gateway's directives promises, and the gateway does not keep."""
+    name = definition.name.value
+    own = _OWN.get(name)
+    if own is None:
+        return
+    if definition.repeatable:
+        yield f"@{name} must not be repeatable: where it stands twice, only one of the two would count."
+    if _arguments(definition) != _arguments(own):
+        yield f"@{name} is defined with other arguments, types or defaults than the gateway's."
+    elsewhere = {node.value for node in definition.locations} - {node.value for node in own.locations}
+    if elsewhere:
+        yield f"@{name} must not stand on {', '.join(sorted(elsewhere))}, where the gateway does not look for it."
+
+
+def _arguments(definition: DirectiveDefinitionNode) -> dict[str, tuple[int, str]]:
+    """What two definitions must share: names, how deep lists nest, defaults. The type of scopes is the file's own."""
+    return {
+        node.name.value: (print_ast(node.type).count("["), print_ast(node.default_value) if node.default_value else "")
+        for node in definition.arguments or ()
+    }
+
+
 def mark_from(coordinate: str, directives: Iterable[DirectiveNode]) -> Mark | None:
     """What the directives say, or None where none of them is the gateway's. Assumes a valid SDL document."""
     uses = {directive.name.value: directive for directive in directives if directive.name.value in OURS}
@@ -125,7 +150,7 @@ def mark_from(coordinate: str, directives: Iterable[DirectiveNode]) -> Mark | No
 
 def scope_lists(directive: DirectiveNode) -> list[list[str]]:
     """The scopes of one `@requiresScopes`: outer list OR, inner list AND. A single value stands for a list of one."""
-    return [list(map(_scope, _items(inner))) for inner in _items(argument(directive, "scopes"))]
+    return [list(map(_text, items(inner))) for inner in items(argument(directive, "scopes"))]
 
 
 def argument(directive: DirectiveNode, name: str) -> ValueNode | None:
@@ -137,24 +162,34 @@ def argument(directive: DirectiveNode, name: str) -> ValueNode | None:
 
 
 def strings(value: ValueNode | None) -> Iterator[str]:
-    """The strings of a list of strings, or of a single one."""
-    for item in _items(value):
-        if isinstance(item, StringValueNode):
-            yield item.value
+    """The strings of a list of strings, or of a single one; the empty one for what is no string."""
+    for item in items(value):
+        yield item.value if isinstance(item, StringValueNode) else ""
 
 
 def integer(value: ValueNode | None) -> int | None:
-    """The value of an integer literal, or None."""
-    return int(value.value) if isinstance(value, IntValueNode) else None
+    """The value of an integer literal, or None where it is no 32-bit integer, which is what GraphQL's Int holds."""
+    if not isinstance(value, IntValueNode) or len(value.value) > 11:
+        return None
+    number = int(value.value)
+    return number if -(1 << 31) <= number < 1 << 31 else None
 
 
-def _items(value: ValueNode | None) -> tuple[ValueNode, ...]:
+def items(value: ValueNode | None) -> tuple[ValueNode, ...]:
+    """The members of a list, or a single value as a list of itself, as coercion has it."""
     if value is None:
         return ()
     return tuple(value.values or ()) if isinstance(value, ListValueNode) else (value,)
 
 
-def _scope(value: ValueNode) -> str:
+def absent_faults(directive: DirectiveNode, coordinate: str) -> Iterator[str]:
+    """What is wrong with `whenAbsent`, whose value no rule of the library's looks at."""
+    value = argument(directive, "whenAbsent")
+    if value is not None and not (isinstance(value, EnumValueNode) and value.value in Absent.__members__):
+        yield f"@{directive.name.value} on {coordinate} takes whenAbsent: SELF or whenAbsent: REFUSE, nothing else."
+
+
+def _text(value: ValueNode) -> str:
     # Schemas written for a federation spell scopes as strings, ours as members of an enum.
     return value.value if isinstance(value, EnumValueNode | StringValueNode) else ""
 
@@ -163,4 +198,4 @@ def _absent(directive: DirectiveNode | None) -> Absent | None:
     if directive is None:
         return None
     value = argument(directive, "whenAbsent")
-    return Absent(value.value) if isinstance(value, EnumValueNode) else Absent.REFUSE
+    return Absent.SELF if isinstance(value, EnumValueNode) and value.value == Absent.SELF else Absent.REFUSE

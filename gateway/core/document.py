@@ -39,6 +39,7 @@ from gateway.core.decision import Reason, Refused, refuse
 Definition = OperationDefinitionNode | FragmentDefinitionNode
 
 _SATURATED: Final = 1 << 32  # Far above every limit, far below where integers become slow.
+_VALUE_DEPTH: Final = 64  # As deep as the JSON of variables; values are read by recursion, and may hold one another.
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,18 +229,20 @@ def _check_arguments(arguments: Iterable[ArgumentNode] | None, facts: _Facts) ->
 
 
 def _check_value(value: ValueNode, variables: set[str]) -> None:
-    pending = [value]
+    pending = [(value, 1)]
     while pending:
-        node = pending.pop()
+        node, depth = pending.pop()
+        if depth > _VALUE_DEPTH:
+            raise refuse(Reason.DOCUMENT_TOO_DEEP, "One of its values is.")
         if isinstance(node, VariableNode):
             variables.add(node.name.value)
         elif isinstance(node, ListValueNode):
-            pending.extend(node.values or ())
+            pending.extend((item, depth + 1) for item in node.values or ())
         elif isinstance(node, ObjectValueNode):
             members = node.fields or ()
             if len({member.name.value for member in members}) != len(members):
                 raise _invalid("An input object is given the same field twice.")
-            pending.extend(member.value for member in members)
+            pending.extend((member.value, depth + 1) for member in members)
 
 
 def _check_directives(

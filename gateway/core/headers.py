@@ -86,10 +86,11 @@ _NONE: Final[list[bytes]] = []
 class HeaderRules:
     """Sorts request headers into those that are read, those that go upstream, and the rest, which stays here."""
 
-    __slots__ = ("_allowed", "_kinds")
+    __slots__ = ("_allowed", "_kinds", "_read")
 
-    def __init__(self, extra: Iterable[str] = ()) -> None:
+    def __init__(self, extra: Iterable[str] = (), *, read: Iterable[str] = ()) -> None:
         self._allowed = frozenset(ALLOWED) | {name.lower() for name in extra}
+        self._read = _READ_NAMES | {name.lower() for name in read}
         self._kinds: dict[bytes, tuple[int, bytes]] = {}
 
     def sort(self, raw_headers: Iterable[tuple[bytes, bytes]]) -> Inbound:
@@ -114,7 +115,7 @@ class HeaderRules:
     def _learn(self, name: bytes) -> tuple[int, bytes]:
         lower = name.lower()
         text = lower.decode("ascii", "replace")
-        kind = (_FORWARD if text in self._allowed else _DROP) | (_READ if text in _READ_NAMES else _DROP)
+        kind = (_FORWARD if text in self._allowed else _DROP) | (_READ if text in self._read else _DROP)
         if len(self._kinds) >= _MEMORY:
             self._kinds.clear()
         self._kinds[name] = (kind, lower)
@@ -172,13 +173,12 @@ class Media(StrEnum):
     GRAPHQL_RESPONSE = "application/graphql-response+json"
 
 
-_RANGES: Final[Mapping[str, Media]] = {
-    "*/*": Media.JSON,
-    "application/*": Media.JSON,
-    "application/json": Media.JSON,
-    "application/graphql-response+json": Media.GRAPHQL_RESPONSE,
+_ANY: Final = ("application/*", "*/*")
+_RANGES: Final[Mapping[str, tuple[Media, ...]]] = {
+    **{media.value: (media,) for media in Media},
+    **dict.fromkeys(_ANY, tuple(Media)),
 }
-_QUALITY: Final = re.compile(r"q[ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
+_QUALITY: Final = re.compile(r"q[ \t]*=[ \t]*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
 def accepted(values: Iterable[bytes]) -> Media | None:
@@ -189,20 +189,19 @@ def accepted(values: Iterable[bytes]) -> Media | None:
     ranges = ",".join(value.decode("latin-1") for value in values)
     if not ranges.strip(" \t,"):
         return Media.JSON
+    liked: dict[str, float] = {}
+    for item in ranges.split(","):
+        name, *parameters = (part.strip(" \t") for part in item.lower().split(";"))
+        liked[name] = max(liked.get(name, 0.0), _quality(parameters))
     best: Media | None = None
     best_quality = 0.0
-    refused = set()
-    for item in ranges.split(","):
-        name, *parameters = (part.strip(" \t") for part in item.split(";"))
-        media = _RANGES.get(name.lower())
-        quality = _quality(parameters)
-        if media is None:
-            continue
-        if quality == 0.0 and "*" not in name:
-            refused.add(media)
-        elif quality > best_quality:
-            best, best_quality = media, quality
-    return None if best in refused else best
+    for name in liked:
+        for media in _RANGES.get(name, ()):
+            # RFC 9110 section 12.5.1: the most specific range that matches has precedence.
+            quality = next(liked[each] for each in (media.value, *_ANY) if each in liked)
+            if quality > best_quality:
+                best, best_quality = media, quality
+    return best
 
 
 def _quality(parameters: Iterable[str]) -> float:
@@ -210,10 +209,7 @@ def _quality(parameters: Iterable[str]) -> float:
         match = _QUALITY.fullmatch(parameter)
         if match:
             return float(match[1])
-        if parameter.lower().startswith("charset") and parameter.lower().replace('"', "") not in (
-            "charset=utf-8",
-            "charset=utf8",
-        ):
+        if parameter.startswith("charset") and parameter.replace('"', "") not in ("charset=utf-8", "charset=utf8"):
             return 0.0
     return 1.0
 

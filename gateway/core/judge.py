@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway.core.decision import Decision, Finding, scope_missing, verdict
+from gateway.core.decision import Decision, Finding, Reason, scope_missing, verdict
 from gateway.core.operation import Given, Operation
 from gateway.core.policy import Caller, Policy, UserScoping
 from gateway.core.principal import KeyPrincipal, Principal
-from gateway.core.values import ABSENT, Judgement, Variables, literal
+from gateway.core.values import ABSENT, Judgement, TooManyValues, Variables, literal
 
 
 def decide(policy: Policy, principal: Principal, operation: Operation, variables: Mapping[str, Any]) -> Decision:
@@ -54,9 +54,12 @@ def _value_findings(
     judgement: Judgement, values: Iterable[Given], operation: Operation, sent: Mapping[str, Any]
 ) -> list[Finding]:
     variables = Variables(sent, operation.variables)
-    for given in values:
-        arguments = (
-            (policy, ABSENT if node is None else literal(node, variables)) for policy, node in given.arguments
-        )
-        judgement.field(given.policy, arguments, given.path)
+    try:
+        for given in values:
+            arguments = (
+                (policy, ABSENT if node is None else literal(node, variables)) for policy, node in given.arguments
+            )
+            judgement.field(given.policy, arguments, given.path)
+    except TooManyValues:
+        return [Finding(Reason.BODY_TOO_LARGE, detail="Its arguments hold more values than are judged in one request.")]
     return judgement.findings

@@ -15,7 +15,7 @@ MAX_DEPTH: Final = 64  # Clients nest a handful of levels; Python's own limit on
 
 _MEMBERS: Final = frozenset({"query", "variables", "operationName", "extensions"})
 # Line separators and invisible marks that lexers and log viewers disagree on; U+FEFF is white space to GraphQL alone.
-_UNCLEAR: Final = re.compile("[\x00\u2028\u2029\ufeff]")
+_UNCLEAR: Final = re.compile("[\u2028\u2029\ufeff]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _WHITE_SPACE: Final = " \t\n\r"
 
@@ -61,7 +61,7 @@ def message_from(body: bytes, *, max_depth: int = MAX_DEPTH) -> Message:
     query = members.get("query")
     if type(query) is not str:
         raise _malformed("The member 'query' must be a string.")
-    if _UNCLEAR.search(query):
+    if "\x00" in query or (not query.isascii() and _UNCLEAR.search(query)):
         raise _malformed("The member 'query' has a character that is read differently by different parsers.")
     operation_name = members.get("operationName")
     if operation_name is not None and (type(operation_name) is not str or not operation_name):

@@ -31,6 +31,7 @@ from gateway.core.policy import Caller, FieldPolicy, InputPolicy, Need, Policy, 
 
 _COMPOSITE: Final = (GraphQLObjectType, GraphQLInterfaceType, GraphQLUnionType)
 _META: Final = frozenset({"__schema", "__type"})
+_SHOWN: Final = 80  # Characters of a name in a path: each finding holds its path, and the client chooses the names.
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ class _Walk:
 
     def _field(self, node: FieldNode, place: _Place) -> None:
         name = node.name.value
-        key = node.alias.value if node.alias else name
+        key = (node.alias.value if node.alias else name)[:_SHOWN]
         path = f"{place.path}.{key}" if place.path else key
         if not place.path:
             self.root_fields[name] = None
@@ -229,24 +230,30 @@ class _Walk:
         self._pending.append(_Place(below, node.selection_set, place.caller, path))
 
     def _unknown(self, node: FieldNode, place: _Place, path: str, coordinate: str) -> None:
+        firm = self._may_be_known(node.name.value, place.type_name)
         refused = place.caller
-        if self._may_forward(node, place.type_name):
+        if not firm and self._may_forward(node, place.type_name):
             refused &= ~Caller.KEY
         self.touched.append(Touch(path, coordinate, None))
         if refused:
-            finding = Finding(
-                Reason.FIELD_UNKNOWN, coordinate, path, selected=coordinate, at_root=place.type_name in self._policy.roots
-            )
+            finding = Finding(Reason.FIELD_UNKNOWN, coordinate, path, selected=coordinate, firm=firm)
             self.findings.append((refused, finding))
         if node.selection_set:
             self._pending.append(_Place(None, node.selection_set, place.caller, path))
+
+    def _may_be_known(self, name: str, type_name: str | None) -> bool:
+        # An upstream whose interface is ahead of ours, or that does not validate, runs the field of the object's type:
+        # one of the root, one with rules of its own, or the schema's introspection.
+        policy = self._policy
+        possible = policy.possible.get(type_name, ()) if type_name else ()
+        return name in _META or any(kind in policy.roots or name in policy.fields[kind] for kind in possible)
 
     def _may_forward(self, node: FieldNode, type_name: str | None) -> bool:
         # Only a leaf: below it might lie a type of the schema with closed fields, an argument might name another user.
         policy = self._policy
         return (
             policy.options.forward_unknown_fields
-            and type_name not in policy.roots | policy.marked_types
+            and type_name not in policy.marked_types
             and not node.arguments
             and not node.selection_set
         )

@@ -14,11 +14,11 @@ from graphql import (
     GraphQLError,
     GraphQLSchema,
     InputValueDefinitionNode,
+    InterfaceTypeDefinitionNode,
     ListTypeNode,
-    ListValueNode,
-    NamedTypeNode,
     Node,
     NonNullTypeNode,
+    ObjectTypeDefinitionNode,
     ObjectValueNode,
     SchemaDefinitionNode,
     SchemaExtensionNode,
@@ -26,8 +26,10 @@ from graphql import (
     TypeDefinitionNode,
     TypeExtensionNode,
     TypeNode,
+    UnionTypeDefinitionNode,
     build_ast_schema,
     parse,
+    print_ast,
     validate_schema,
 )
 from graphql.validation.validate import validate_sdl
@@ -37,9 +39,12 @@ from gateway.core.directives import (
     OURS,
     Absent,
     Mark,
+    absent_faults,
     argument,
     integer,
+    items,
     mark_from,
+    redefined,
     scope_lists,
     strings,
     supply,
@@ -63,41 +68,48 @@ class SchemaInvalid(Exception):
         super().__init__("; ".join(f"line {fault.line}: {fault.sentence}" for fault in self.faults))
 
 
+_OUTPUT: Final = (ObjectTypeDefinitionNode, InterfaceTypeDefinitionNode, UnionTypeDefinitionNode)
 # Executable directives that change, after the judgement, what runs or with which values.
 _REWRITING: Final = frozenset({"defer", "stream", "export", "live"})
 
 
 def compile_policy(text: str, options: Options | None = None) -> Policy:
-    """The policy in an annotated SDL. Raises `SchemaInvalid` with every fault found."""
-    document = supply(_parsed(text))
-    _raise_if(_import_faults(document))
-    _raise_if(map(_from_library, validate_sdl(document)))
-    schema = _built(document)
-    scopes = _Scopes(document)
-    marks = Marks(_marks(document))
-    _raise_if([*_element_faults(document, schema, marks, scopes), *_directive_faults(document, schema, marks)])
-    directives = {
-        directive.name: directive for directive in schema.directives if directive.name not in _REWRITING | OURS
-    }
-    return policy_from(schema, marks, directives, scopes.all(), options or Options())
+    """The policy in an annotated SDL. Raises `SchemaInvalid` with every fault found.
 
-
-def _parsed(text: str) -> DocumentNode:
+    A file that is no SDL is told so first, and one whose definitions do not fit together before what they say.
+    """
     try:
-        return parse(text)
+        document = supply(parse(text))
+        _raise_if([*_import_faults(document), *_definition_faults(document), *_from_library(validate_sdl(document))])
+        return _compiled(document, _built(document), options or Options())
     except GraphQLError as error:
-        raise SchemaInvalid([_from_library(error)]) from error
+        raise SchemaInvalid(_from_library([error])) from error
     except RecursionError:
         raise SchemaInvalid([SchemaFault(0, "The schema is nested too deeply to be read.")]) from None
 
 
 def _built(document: DocumentNode) -> GraphQLSchema:
     try:
-        schema = build_ast_schema(document, assume_valid_sdl=True)
-    except (GraphQLError, TypeError, ValueError) as error:
-        raise SchemaInvalid([SchemaFault(0, str(error))]) from error
-    _raise_if(map(_from_library, validate_schema(schema)))
-    return schema
+        return build_ast_schema(document, assume_valid_sdl=True)
+    except GraphQLError as error:
+        # What is found while fields are resolved comes wrapped, and only the cause has its place.
+        raise error.__cause__ if isinstance(error.__cause__, GraphQLError) else error from None
+
+
+def _compiled(document: DocumentNode, schema: GraphQLSchema, options: Options) -> Policy:
+    scopes = _Scopes(document)
+    marks = Marks(_marks(document))
+    _raise_if(
+        [
+            *_from_library(validate_schema(schema)),
+            *_element_faults(document, schema, marks, scopes),
+            *_directive_faults(document, schema, marks),
+        ]
+    )
+    directives = {
+        directive.name: directive for directive in schema.directives if directive.name not in _REWRITING | OURS
+    }
+    return policy_from(schema, marks, directives, scopes.all(), options)
 
 
 def _raise_if(faults: Iterable[SchemaFault]) -> None:
@@ -106,9 +118,9 @@ def _raise_if(faults: Iterable[SchemaFault]) -> None:
         raise SchemaInvalid(found)
 
 
-def _from_library(error: GraphQLError) -> SchemaFault:
-    line = error.locations[0].line if error.locations else 0
-    return SchemaFault(line, error.message)
+def _from_library(errors: Iterable[GraphQLError]) -> Iterator[SchemaFault]:
+    for error in errors:
+        yield SchemaFault(error.locations[0].line if error.locations else 0, error.message)
 
 
 def _line(node: Node) -> int:
@@ -117,25 +129,39 @@ def _line(node: Node) -> int:
     return loc.start_token.line if loc else 0
 
 
-# Imports of a federation -------------------------------------------------------------------------------------------
+# Imports and definitions ----------------------------------------------------------------------------------------------
 
 
 def _import_faults(document: DocumentNode) -> Iterator[SchemaFault]:
     """Directives of ours under another name would silently be ignored; an Apollo advisory began there."""
     for link in _links(document):
-        imports = argument(link, "import")
-        for item in imports.values or () if isinstance(imports, ListValueNode) else ():
-            names = _renaming(item)
-            if names and names[0].lstrip("@") in OURS and names[0] != names[1]:
-                yield SchemaFault(
-                    _line(item), f"'{names[0]}' is imported as '{names[1]}'; import it under its own name."
-                )
+        for node, name, alias in _renamings(link):
+            if name in OURS and alias != name:
+                yield SchemaFault(_line(node), f"'@{name}' is imported as '@{alias}'; import it under its own name.")
     for directive in _directives(document):
         name = directive.name.value
         prefix, _, plain = name.rpartition("__")
         if prefix and plain in OURS:
+            yield SchemaFault(_line(directive), f"'@{name}' would not be recognised; import it and write '@{plain}'.")
+
+
+def _definition_faults(document: DocumentNode) -> Iterator[SchemaFault]:
+    """Definitions that stand in the way of the gateway's own."""
+    needed = {
+        _named(node.type)
+        for definition in document.definitions
+        if isinstance(definition, DirectiveDefinitionNode) and definition.name.value in OURS
+        for node in definition.arguments or ()
+    }
+    for definition in document.definitions:
+        if isinstance(definition, DirectiveDefinitionNode):
+            yield from (SchemaFault(_line(definition), text) for text in redefined(definition))
+        elif isinstance(definition, _OUTPUT) and definition.name.value in needed:
+            name = definition.name.value
             yield SchemaFault(
-                _line(directive), f"'@{name}' would not be recognised; import it and write '@{plain}'."
+                _line(definition),
+                f"{name} must be an enum, which the gateway's directives take. To keep this type, define the directives"
+                " that take it with an enum of another name.",
             )
 
 
@@ -145,13 +171,16 @@ def _links(document: DocumentNode) -> Iterator[DirectiveNode]:
             yield from (node for node in definition.directives or () if node.name.value == "link")
 
 
-def _renaming(item: Node) -> tuple[str, str] | None:
-    if not isinstance(item, ObjectValueNode):
-        return None
-    members = {
-        node.name.value: node.value.value for node in item.fields or () if isinstance(node.value, StringValueNode)
-    }
-    return (members["name"], members["as"]) if {"name", "as"} <= members.keys() else None
+def _renamings(link: DirectiveNode) -> Iterator[tuple[Node, str, str]]:
+    """What a link names, and the name it gives it, each time it gives one: a whole specification or one import."""
+    for url, alias in zip(strings(argument(link, "url")), strings(argument(link, "as")), strict=False):
+        # A specification of one directive is named for it: https://specs.apollo.dev/requiresScopes/v0.1
+        yield from ((link, name, alias) for name in url.split("/")[-2:])
+    for item in items(argument(link, "import")):
+        given = item.fields or () if isinstance(item, ObjectValueNode) else ()
+        names = {node.name.value: node.value.value for node in given if isinstance(node.value, StringValueNode)}
+        if {"name", "as"} <= names.keys():
+            yield item, names["name"].lstrip("@"), names["as"].lstrip("@")
 
 
 def _directives(document: DocumentNode) -> Iterator[DirectiveNode]:
@@ -224,10 +253,7 @@ def _scope_type(document: DocumentNode) -> str:
 
 
 def _named(node: TypeNode) -> str:
-    while isinstance(node, ListTypeNode | NonNullTypeNode):
-        node = node.type
-    assert isinstance(node, NamedTypeNode)
-    return node.name.value
+    return print_ast(node).strip("[]!")
 
 
 # Faults -----------------------------------------------------------------------------------------------------------
@@ -256,8 +282,8 @@ def _directive_faults(document: DocumentNode, schema: GraphQLSchema, marks: Mark
             continue
         for node in definition.arguments or ():
             if any(directive.name.value in OURS for directive in node.directives or ()):
-                text = f"@{definition.name.value}({node.name.value}:) is an argument of a directive, which is not judged."
-                yield SchemaFault(_line(node), text)
+                name = f"@{definition.name.value}({node.name.value}:)"
+                yield SchemaFault(_line(node), f"{name} is an argument of a directive, which is not judged.")
             elif marks.leads(schema.type_map[_named(node.type)]) != (False, False):
                 text = f"An input field below @{definition.name.value}({node.name.value}:) must name the caller."
                 yield SchemaFault(_line(node), text)
@@ -276,7 +302,7 @@ def _scope_faults(directive: DirectiveNode, coordinate: str, _: Node, scopes: _S
 def _cost_faults(directive: DirectiveNode, coordinate: str, node: Node, _: _Scopes) -> Iterator[str]:
     weight = integer(argument(directive, "weight"))
     if weight is None or weight < 0:
-        yield f"@cost on {coordinate} needs a weight of 0 or more."
+        yield f"@cost on {coordinate} needs a weight between 0 and 2147483647."
     names = {item.name.value for item in getattr(node, "arguments", None) or ()}
     for multiplier in strings(argument(directive, "multipliers")):
         if multiplier.partition(".")[0] not in names:
@@ -288,10 +314,16 @@ def _reason_faults(directive: DirectiveNode, coordinate: str, _: Node, __: _Scop
         yield f"@anyUser on {coordinate} needs a reason in words."
 
 
+def _absent_faults(directive: DirectiveNode, coordinate: str, _: Node, __: _Scopes) -> Iterator[str]:
+    return absent_faults(directive, coordinate)
+
+
 _CHECKS: Final[Mapping[str, Callable[[DirectiveNode, str, Node, _Scopes], Iterator[str]]]] = {
     "requiresScopes": _scope_faults,
     "cost": _cost_faults,
     "anyUser": _reason_faults,
+    "ownUser": _absent_faults,
+    "ownApp": _absent_faults,
 }
 
 
@@ -302,8 +334,12 @@ def _mark_faults(mark: Mark, node: Node, at_root: bool) -> Iterator[str]:
         yield f"@userContext on {coordinate} says nothing without @requiresScopes; it opens root fields only."
     if mark.closed and (mark.scopes or mark.authenticated or mark.user_context or mark.keys_only):
         yield f"{coordinate} is @closed, so its other directives say nothing."
-    if not isinstance(node, InputValueDefinitionNode):
-        return
+    if isinstance(node, InputValueDefinitionNode):
+        yield from _value_faults(mark, node)
+
+
+def _value_faults(mark: Mark, node: InputValueDefinitionNode) -> Iterator[str]:
+    coordinate = mark.coordinate
     if mark.closed and (mark.names_caller or mark.any_user):
         yield f"{coordinate} is @closed, so its other directives say nothing."
     if mark.any_user and mark.names_caller:
@@ -331,4 +367,3 @@ def _default_faults(
         yield f"{coordinate} has a default; the upstream would use it where the request names nobody."
     elif marks.leads(schema.type_map[_named(node.type)]) != (False, False):
         yield f"{coordinate} has a default, and an input field below it must name the caller."
-

@@ -24,7 +24,7 @@ LONGEST_NAME: Final = 100  # code points, so that lists and logs stay readable
 ID_BYTES: Final = 12  # of apps and users: written as 24 hex digits
 
 _USER_ID: Final = re.compile(r"[!-~]{1,128}\Z")
-_EXTERNAL_ID: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,256}\Z")
+_EXTERNAL_ID: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}\Z")
 # What would break a line of a list (control characters, line and paragraph separators), cannot be written (surrogates),
 # or makes a name read as another: the embeddings, overrides and isolates of the bidirectional algorithm (UAX 9, 2).
 _BREAKING: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -148,7 +148,8 @@ def _require(*faults: Iterable[str]) -> None:
 
 
 async def _app_faults(store: Store, app_id: str) -> Iterable[str]:
-    return () if await store.find_app(app_id) else (f"There is no app with the id {app_id!r}.",)
+    known = app_id.isascii() and await store.find_app(app_id) is not None
+    return () if known else (f"There is no app with the id {app_id!r}.",)
 
 
 def _region_faults(region: str, regions: Collection[str]) -> Iterable[str]:

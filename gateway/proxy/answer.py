@@ -13,18 +13,20 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from gateway.proxy.answer_head import (
     CHUNKED,
     CLOSE,
+    CODING,
     COUNTED,
     DROP,
     EMPTY,
+    LENGTH,
     PASS,
     Framing,
-    Kind,
     Malformed,
     Terms,
     client_head,
-    judge,
+    framing_of,
     kind_of,
     remembered,
+    without_named,
 )
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
@@ -41,14 +43,15 @@ class Answer:
 
     __slots__ = (
         "_chunking",
-        "_code",
+        "_codings",
+        "_connections",
         "_ended",
         "_framing",
         "_head_bytes",
         "_lasting",
         "_left",
+        "_length",
         "_lines",
-        "_noted",
         "_parser",
         "_parts",
         "_room",
@@ -72,11 +75,13 @@ class Answer:
     """The client's connection may go on; it is told so in the head, and may be set to False until then."""
     body_bytes: int
     """Bytes of body given out, framing not counted."""
+    _length: int | None
 
     def __init__(self, head_bytes: int) -> None:
         self._head_bytes = head_bytes
         self._lines: list[bytes] = []
-        self._noted: list[tuple[Kind, bytes]] = []
+        self._codings: list[bytes] = []
+        self._connections: list[bytes] = []
         self._parts: list[bytes] = []
         self.on_body: Callable[[bytes], None] = self._parts.append
         self._parser = HttpResponseParser(self)
@@ -86,15 +91,13 @@ class Answer:
         """The next answer begins, to be given on these terms."""
         self._terms = terms
         self.keep_alive = terms.keep_alive
-        self.status = self.body_bytes = self._code = self._left = 0
-        self.complete = self._ended = self._lasting = self._surplus = False
+        self.status = self.body_bytes = 0
+        self.complete = self._ended = self._lasting = self._surplus = self._chunking = False
         self._framing: Framing = EMPTY
-        self._chunking = False
         self._room = self._head_bytes
         self._seen = self._tail = self._whole = b""
-        self._lines.clear()
-        self._noted.clear()
         self._parts.clear()
+        self._forget_headers()
 
     @property
     def reusable(self) -> bool:
@@ -108,10 +111,13 @@ class Answer:
         head, rest = self._read_heads(data)
         return head + self._frame(self._read_body(rest)) if head else head
 
+    @property
+    def ends_with_connection(self) -> bool:
+        """A clean end of the connection now is the end of the answer; anywhere else it comes too soon."""
+        return self.status != 0 and self._framing is CLOSE
+
     def end(self) -> bytes:
-        """The last bytes for the client, now that the connection has ended cleanly; `Malformed` if that is too soon."""
-        if not self.status or self._framing is not CLOSE:
-            raise Malformed("the connection ended within it")
+        """The last bytes for the client of an answer that ended with the connection."""
         self.complete = True
         return self._frame(b"")
 
@@ -124,12 +130,12 @@ class Answer:
         kind = remembered.get(name) or kind_of(name)
         if kind is PASS:
             self._lines.append(name + b": " + value + b"\r\n")
-        elif kind is not DROP:
-            self._noted.append((kind, value))
-
-    def on_headers_complete(self) -> None:
-        """The parser's call: a head is whole."""
-        self._code = self._parser.get_status_code()
+        elif kind is LENGTH:
+            self._length = int(value)
+        elif kind is CODING:
+            self._codings.append(value)
+        elif kind is not DROP and value not in (b"keep-alive", b"close"):
+            self._connections.append(value)
 
     def on_message_complete(self) -> None:
         """The parser's call: a message has ended. Only the first counts; a trailer may have ended the connection."""
@@ -143,7 +149,7 @@ class Answer:
         while data:
             before = len(self._seen)
             self._seen += data
-            found = self._seen.find(_END_OF_HEAD, max(0, before - 3))
+            found = self._seen.find(_END_OF_HEAD, before - 3 if before > 3 else 0)
             end = len(data) if found < 0 else found + 4 - before
             self._spend(end)
             self._parse(data[:end])
@@ -157,20 +163,25 @@ class Answer:
     def _settle(self) -> bytes:
         """A head is whole: judge it. The head for the client, empty if this was an interim answer."""
         terms = self._terms
-        head = judge(self._seen, self._code, self._noted, head_request=terms.head_request)
+        status, length = self._parser.get_status_code(), self._length
+        framing = framing_of(self._seen, status, length, self._codings, head_request=terms.head_request)
         self._seen = b""
-        text = b""
-        if head is None:
+        if framing is None:
             self._ended = False
-        else:
-            self.status, self._framing, self._left = head.status, head.framing, head.length or 0
-            unknown_length = self._framing is CHUNKED or self._framing is CLOSE
-            self._chunking = unknown_length and not terms.http10
-            self.keep_alive = self.keep_alive and not (unknown_length and terms.http10)
-            text = client_head(head, self._lines, self._noted, terms, keep_alive=self.keep_alive)
+            self._forget_headers()
+            return b""
+        self.status, self._framing, self._left = status, framing, length or 0
+        if framing is CHUNKED or framing is CLOSE:
+            self._chunking = not terms.http10
+            self.keep_alive = self.keep_alive and not terms.http10
+        lines = without_named(self._lines, self._connections) if self._connections else self._lines
+        return client_head(status, lines, framing, length, terms, keep_alive=self.keep_alive)
+
+    def _forget_headers(self) -> None:
+        self._length = None
         self._lines.clear()
-        self._noted.clear()
-        return text
+        self._codings.clear()
+        self._connections.clear()
 
     def _read_body(self, data: bytes) -> bytes:
         framing = self._framing
@@ -191,6 +202,7 @@ class Answer:
         self._left -= len(data)
         self._parse(data)
         self._parts.clear()
+        self._whole = b""
         self.complete = self._ended
         return data
 
@@ -204,6 +216,7 @@ class Answer:
             self._surplus = True
         body = self._whole if self._ended else b"".join(self._parts)
         self._parts.clear()
+        self._whole = b""  # an idle connection holds nothing of the last answer's body
         self.complete = self._ended
         if self._ended:
             # The parser skips line ends after the last one, which is preceded by one only.

@@ -56,7 +56,7 @@ class Deadlines:
                 continue
             try:
                 item.expire()
-            except Exception as error:  # reported below; the other items' deadlines hold all the same
+            except Exception as error:  # noqa: BLE001 - reported; the other items' deadlines hold all the same
                 asyncio.get_running_loop().call_exception_handler({"message": "expire() failed", "exception": error})
 
     def _wind(self, loop: asyncio.AbstractEventLoop) -> None:

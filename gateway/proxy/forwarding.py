@@ -1,6 +1,6 @@
 """The head of a forwarded request: a new one of our own, built from what was judged and what is known of the client."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
@@ -15,13 +15,16 @@ _VIA: Final = b"Via: 1.1 gateway\r\n"
 
 
 class Forwarding:
-    """Builds request heads. The word of a client about where it comes from counts only if it is a trusted proxy."""
+    """Builds request heads. The word of a client about where it comes from counts only if it is a trusted proxy.
 
-    __slots__ = ("_authorization", "_trusted")
+    `extra` names further headers, in small letters, that go to these endpoints and to no other.
+    """
 
-    def __init__(self, trusted: Iterable[Network], authorization: Iterable[Endpoint]) -> None:
+    __slots__ = ("_extra", "_trusted")
+
+    def __init__(self, trusted: Iterable[Network], extra: Mapping[Endpoint, Sequence[str]]) -> None:
         self._trusted = tuple(trusted)
-        self._authorization = frozenset(authorization)
+        self._extra = {endpoint: tuple(name.encode("ascii") for name in names) for endpoint, names in extra.items()}
 
     def head(
         self,
@@ -41,8 +44,8 @@ class Forwarding:
             self._origin(client, inbound),
             *inbound.forwarded_lines,
         ]
-        if endpoint in self._authorization:
-            parts += (b"Authorization: %b\r\n" % value for value in inbound.all(b"authorization"))
+        for name in self._extra.get(endpoint, ()):
+            parts += (b"%b: %b\r\n" % (name, value) for value in inbound.all(name))
         if length is not None:
             parts.append(b"Content-Length: %d\r\n" % length)
         parts.append(b"X-Request-Id: %b\r\n\r\n" % request_id.encode("ascii"))
@@ -66,7 +69,6 @@ class Forwarding:
         return bool(self._trusted) and _among(peer, self._trusted)
 
 
-@lru_cache(maxsize=1024)
 def _among(peer: str, networks: tuple[Network, ...]) -> bool:
     try:
         address = ip_address(peer)

@@ -262,7 +262,8 @@ class Handler:
         return decide_route(match, proven.principal if proven else None, report=plane.report)
 
     def _endpoint(self, plane: Plane, proven: Proven | None, inbound: Inbound, record: Record) -> Endpoint:
-        region = plane.regions.region_for(proven.principal.region if proven else None, inbound.all(b"host"))
+        home = proven.principal.region if proven else None
+        region = plane.regions.serving(home, inbound.all(b"host"))
         record.region = region.name
         endpoint = region.next()
         record.endpoint = endpoint.name

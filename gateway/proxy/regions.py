@@ -25,16 +25,16 @@ class Regions:
         self._default = default
         self._refuse_wrong = refuse_wrong
 
-    def region_for(self, home: str | None, hosts: Sequence[bytes]) -> Region:
-        """The region of an app that lives in `home`; without an app, that of the Host, else the default.
+    def serving(self, home: str | None, hosts: Sequence[bytes]) -> Region:
+        """The region of an app that lives in `home`; without an app, that of the Host, or the default.
 
         Raises `Refused` where the host is another region's and that is to be refused, `Unavailable` for a region that
         is not served here. An app's data never goes to another region.
         """
         asked = self._hosts.get(_name(hosts[0])) if hosts else None
         if home is None:
-            return self._by_name[asked or self._default]
-        if self._refuse_wrong and asked is not None and asked != home and self._named.get(home):
+            home = asked or self._default
+        elif self._refuse_wrong and asked is not None and asked != home and self._named.get(home):
             raise refuse(Reason.WRONG_REGION, f"Send this to {self._named[home][0]}.")
         region = self._by_name.get(home)
         if region is None:

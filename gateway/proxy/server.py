@@ -181,6 +181,11 @@ class Connection(web.RequestHandler):
             if self._waiter is not None:
                 self._answer_unreadable(Reason.HEADERS_TOO_LARGE)
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        # aiohttp's stream calls this after every read, paused or not, and parses and polls anew each time.
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def resume_writing(self) -> None:
         super().resume_writing()
         if self.exchange is not None:
@@ -210,6 +215,10 @@ class Connection(web.RequestHandler):
     def gone(self) -> bool:
         """Whether the client can no longer be written to."""
         return self.transport is None or self.transport.is_closing()
+
+    def unsent(self) -> int:
+        """Bytes that the client has not taken yet."""
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def abort(self) -> None:
         """Cut the connection, so that the client cannot take what it has for a whole answer."""

@@ -88,7 +88,7 @@ class Tokens(Section):
     user_prefix: TokenPrefix = Field(
         default="gwu", validate_default=True, description="What user tokens begin with; not the same as `key_prefix`."
     )
-    # About 700 bytes each: 7 MB when full. More callers than that at once are looked up in the store again.
+    # Less than 1 KiB each: 10 MB when full. Of more callers than that, the others are looked up in the store again.
     remember_entries: Count = Field(default=10_000, description="How many proven credentials are remembered at most.")
     # Bounds how long a change that the store did not announce can go unseen.
     remember_seconds: Seconds = Field(default=30.0, description="How long a proven credential is remembered at most.")
@@ -128,9 +128,10 @@ class Limits(Section):
     route_body_bytes: Count = Field(default=1_048_576, description="Bytes of the body of a request to a REST route.")
     # Real variables nest less than ten deep; recursive parsers of the API behind begin to fail at some hundreds.
     json_depth: Count = Field(default=64, description="How deep the JSON of a GraphQL request may nest.")
-    # Lexing costs about a third of a microsecond a character, and parsing holds the event loop.
+    # Lexing costs a third of a microsecond a character: 10 ms for one long string, below the 50 ms that a request may
+    # hold the event loop.
     document_bytes: Count = Field(default=32_768, description="Bytes of a GraphQL document.")
-    # Parsing costs some 20 us a token: a thousand stay well below the 50 ms that a request may hold the event loop.
+    # Parsing costs about 10 us a token.
     document_tokens: Count = Field(default=1_000, description="Tokens of a GraphQL document.")
     # The standard introspection query is 15 deep.
     document_depth: Count = Field(default=15, description="How deep an operation may nest; a root field has depth 1.")
@@ -192,7 +193,8 @@ class Documents(Section):
     """The memory of analysed documents: the analysis, so that a known document is not parsed again."""
 
     entries: Count = Field(default=2_000, description="How many analysed documents are remembered.")
-    # The analysis of a document is several times its text: some 40 MB when full of the most intricate ones.
+    # An analysis takes up to 20 times its text. Two thousand common documents of 300 bytes take 10 MB; this bounds what
+    # callers can make it with intricate ones.
     bytes: Count = Field(default=8_388_608, description="Bytes of text of all remembered documents together.")
     # Real clients send fewer than 8 KiB; whoever sends longer ones, each new, must not push the others out.
     longest: Count = Field(default=8_192, description="Bytes of the longest document that is remembered.")

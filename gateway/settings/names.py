@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from gateway.settings.models import Settings
 from gateway.settings.yaml_text import Location
@@ -16,14 +17,18 @@ def kind_at(location: Location) -> object:
     """The type at a location, without its checks and without `| None`; None where nothing is known."""
     kind: object = Settings
     for step in location:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            field = kind.model_fields.get(str(step))
-            kind = None if field is None else _bare(field.annotation)
+        fields = _fields(kind)
+        if fields:
+            kind = _bare(fields[step].annotation) if step in fields else None
         else:
             arguments = get_args(kind)  # Mapping[name, kind] or tuple[kind, ...]
             position = 1 if get_origin(kind) is Mapping else 0
             kind = _bare(arguments[position]) if position < len(arguments) else None
     return kind
+
+
+def _fields(kind: object) -> Mapping[Any, FieldInfo]:
+    return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
 
 
 def _bare(kind: object) -> object:
@@ -35,7 +40,7 @@ def _bare(kind: object) -> object:
 def is_section(location: Location) -> bool:
     """Whether settings stand below this name, rather than a value."""
     kind = kind_at(location)
-    return get_origin(kind) is Mapping or (isinstance(kind, type) and issubclass(kind, BaseModel))
+    return get_origin(kind) is Mapping or bool(_fields(kind))
 
 
 def is_text(location: Location) -> bool:
@@ -45,27 +50,20 @@ def is_text(location: Location) -> bool:
 
 
 def description(location: Location) -> str:
-    """What the setting is for, as its model says."""
-    model = kind_at(location[:-1])
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return ""
-    return model.model_fields[str(location[-1])].description or ""
+    """What the setting at this location is for, as its model says."""
+    return _fields(kind_at(location[:-1]))[location[-1]].description or ""
 
 
 def suggestion(location: Location) -> str:
     """What was probably meant by a name that is not a setting."""
-    *parent, wrong = map(str, location)
-    model = kind_at(tuple(parent))
-    known = list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    wrong = str(location[-1])
+    known = [str(name) for name in _fields(kind_at(location[:-1]))]
     elsewhere = [name for name in _dotted_names(Settings) if name.rpartition(".")[2] == wrong]
-    if elsewhere:
-        return f"did you mean {elsewhere[0]}?"
-    close = get_close_matches(wrong, known, n=1, cutoff=0.5)
+    close = elsewhere or get_close_matches(wrong, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
 
 
-def _dotted_names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        yield prefix + name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _dotted_names(field.annotation, f"{prefix}{name}.")
+def _dotted_names(model: object, prefix: str = "") -> Iterator[str]:
+    for name, field in _fields(model).items():
+        yield f"{prefix}{name}"
+        yield from _dotted_names(field.annotation, f"{prefix}{name}.")

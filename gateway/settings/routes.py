@@ -1,4 +1,4 @@
-"""REST routes beside the GraphQL path: the shape of a rule, and the vendor's rules."""
+"""REST routes beside the GraphQL path: the shape of a rule, and the vendor's rules. `core.routing` applies them."""
 
 import re
 from typing import Annotated, Final, Literal
@@ -33,7 +33,7 @@ def _template(text: str) -> str:
 
 
 class Route(Section):
-    """One rule: who may send one method to the paths of one template. Only its shape is checked here."""
+    """One rule: who may send one method to the paths of one template."""
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = Field(description="The method.")
     path: Annotated[str, AfterValidator(_template)] = Field(

@@ -16,19 +16,26 @@ READER_PATIENCE: Final = 0.02
 # By primary result code (https://sqlite.org/rescode.html).
 _AWAY: Final = {
     sqlite3.SQLITE_BUSY: "is locked by another process",
-    sqlite3.SQLITE_LOCKED: "is locked",
     sqlite3.SQLITE_FULL: "cannot grow: the disk is full",
     sqlite3.SQLITE_IOERR: "cannot be read or written: the disk reports an error",
-    sqlite3.SQLITE_INTERRUPT: "was interrupted",
 }
 _BROKEN: Final = {
     sqlite3.SQLITE_READONLY: "cannot be written; it, its directory and its -wal and -shm files must be writable",
-    sqlite3.SQLITE_PERM: "may not be opened; check its permissions",
-    sqlite3.SQLITE_AUTH: "may not be opened; check its permissions",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened; check its permissions and those of its directory",
     sqlite3.SQLITE_NOTADB: "is not a database",
     sqlite3.SQLITE_CORRUPT: "is damaged; restore it from a backup",
 }
+
+_PRAGMAS: Final = (
+    # A commit is on the disk before it is acknowledged. WAL's usual NORMAL would lose the last ones to a power cut, and
+    # with them revocations that were reported as done.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    # A file that somebody else made: its triggers and views call nothing dangerous, its pages are checked as they are
+    # read.
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+)
 
 
 def unavailable(error: sqlite3.Error, path: Path) -> StoreUnavailable:
@@ -61,10 +68,12 @@ def connect(path: Path, *, mode: str, patience: float) -> sqlite3.Connection:
     uri = f"file:{quote(str(path))}?mode={mode}"
     # Each connection is used by one thread at a time, though not always by the one that opened it.
     database = sqlite3.connect(uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
-    # FULL: a commit is on the disk before it is acknowledged (WAL's usual NORMAL would lose the last ones to a power
-    # cut, and with them revocations that were reported as done).
-    for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF", "cell_size_check = ON"):
-        database.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in _PRAGMAS:
+            database.execute(pragma)
+    except BaseException:
+        database.close()
+        raise
     return database
 
 

@@ -29,12 +29,6 @@ def audit(path: Path) -> list[AuditEvent]:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the database is to be."""
-    return tmp_path / "store.db"
-
-
-@pytest.fixture
 def place(path: Path) -> Place:
     """A place for stores in one file."""
     return Place(lambda: open_store(f"sqlite:///{path}", create=True, patience=10), lambda: audit(path))
@@ -46,14 +40,18 @@ async def test_the_contract_is_kept(check: Check, place: Place) -> None:
     await check(place)
 
 
+def modes(directory: Path) -> list[int]:
+    """The modes of what is in a directory."""
+    return [entry.stat().st_mode & 0o777 for entry in directory.iterdir()]
+
+
 async def test_a_store_in_memory_keeps_the_contract_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tests and demonstrations would show another store than the real one, or leave their keys on the disk."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     store = open_store("memory:")
-    (directory,) = tmp_path.iterdir()
-    assert directory.stat().st_mode & 0o777 == 0o700
+    assert modes(tmp_path) == [0o700]
     await store.create_app(APP, APP_MADE)
     await store.create_key(KEY, KEY_MADE)
     assert await store.revoke_key(KEY.id, 1500, KEY_REVOKED)
@@ -61,7 +59,7 @@ async def test_a_store_in_memory_keeps_the_contract_and_leaves_nothing(
     assert found is not None
     assert found.record.revoked_at == 1500
     await store.close()
-    assert list(tmp_path.iterdir()) == []
+    assert modes(tmp_path) == []
 
 
 async def test_two_stores_in_memory_are_apart() -> None:
@@ -235,7 +233,10 @@ asyncio.run(main(sys.argv[1], lambda: limit(200_000), lambda: limit(resource.RLI
 
 def may_mount() -> bool:
     """Whether a small file system can be made here."""
-    return sys.platform == "linux" and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
+    return (
+        sys.platform == "linux"
+        and subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0
+    )
 
 
 @pytest.mark.skipif(not may_mount(), reason="only root may mount")
@@ -252,14 +253,21 @@ asyncio.run(main(disk / "store.db", lambda: filler.write_bytes(bytes(100_000)), 
     assert rest == AFTER_FULL
 
 
+def wipe(path: Path) -> None:
+    """Overwrite all pages but the first, by another process: closing the file here would drop SQLite's locks on it."""
+    script = (
+        "import os, sys; file = os.open(sys.argv[1], os.O_RDWR);"
+        "os.pwrite(file, b'\\xff' * (os.fstat(file).st_size - 4096), 4096)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+
+
 async def test_a_file_damaged_in_use_is_a_fault_of_the_store(place: Place, path: Path) -> None:
     """A good key would be answered 401, and its holder throw it away."""
     async with filled(place):
         pass
     store = open_store(f"sqlite:///{path}")
-    # By another process: closing the file here would drop SQLite's locks on it.
-    wipe = "import os, sys; f = os.open(sys.argv[1], os.O_RDWR); os.pwrite(f, b'\\xff' * (os.fstat(f).st_size - 4096), 4096)"
-    subprocess.run([sys.executable, "-c", wipe, str(path)], check=True)
+    wipe(path)
     for look_up in (store.find_key(KEY.id), store.find_user_token(TOKEN.id), store.find_key("f" * 16)):
         with pytest.raises(StoreBroken, match="is damaged; restore it from a backup"):
             await look_up

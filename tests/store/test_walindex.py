@@ -73,12 +73,6 @@ def asking(path: Path) -> SqliteStore:
     return SqliteStore(path, reader, writer, None, stack)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the store is to be."""
-    return tmp_path / "store.db"
-
-
 @pytest.mark.parametrize("opener", [watching, asking])
 async def test_what_another_process_takes_away_is_seen_at_the_next_call(path: Path, opener: object) -> None:
     """A revocation by the command line would not reach a gateway on the same machine, or only sometimes."""

@@ -71,20 +71,24 @@ def _guarded(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class GuardedLoop(uvloop.Loop):
-    """uvloop, connecting and listening on loopback only."""
+    """uvloop, connecting and listening on loopback only. Its methods hand on whatever else they are given."""
 
-    async def create_connection(self, factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
+    async def create_connection(  # type: ignore[override]
+        self, factory: Any, host: Any = None, port: Any = None, **options: Any
+    ) -> Any:
         if options.get("sock") is None:
             GUARD.check(host)
         return await super().create_connection(factory, host, port, **options)
 
-    async def create_server(self, factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
+    async def create_server(  # type: ignore[override]
+        self, factory: Any, host: Any = None, port: Any = None, **options: Any
+    ) -> Any:
         if options.get("sock") is None:
             for each in host if isinstance(host, list | tuple) else [host]:
                 GUARD.check(each)
         return await super().create_server(factory, host, port, **options)
 
-    async def create_datagram_endpoint(
+    async def create_datagram_endpoint(  # type: ignore[override]
         self, factory: Any, local_addr: Any = None, remote_addr: Any = None, **options: Any
     ) -> Any:
         for address in (local_addr, remote_addr):

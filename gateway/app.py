@@ -1,0 +1,347 @@
+"""Composition: every part of a running gateway is built here, started in order and stopped in the reverse one."""
+
+import asyncio
+import gc
+import os
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import structlog
+from aiohttp import web
+
+from gateway.control.health import Phase, admin_application
+from gateway.core.document import DocumentLimits
+from gateway.core.headers import HeaderRules
+from gateway.core.policy import Introspection, Options, Policy, UserScoping
+from gateway.core.routing import RouteRule, Routes
+from gateway.core.schema import SchemaInvalid, compile_policy
+from gateway.core.token import Prefixes
+from gateway.log import RequestLog
+from gateway.metrics import Metrics
+from gateway.proxy.authenticate import Authenticator
+from gateway.proxy.deadlines import Deadlines
+from gateway.proxy.documents import Documents
+from gateway.proxy.forwarding import Forwarding
+from gateway.proxy.handler import Handler, Plane
+from gateway.proxy.record import Recorder
+from gateway.proxy.regions import Regions
+from gateway.proxy.server import Server, ServerLimits, check_parser
+from gateway.proxy.upstream import Endpoint, Region, UpstreamLimits
+from gateway.settings import Settings
+from gateway.settings.models import Admin, Listen
+from gateway.store.contract import Store, StoreUnavailable
+
+_T = TypeVar("_T")
+
+_log: Final = structlog.get_logger()
+
+# What a restart may lose of "last used", against one small transaction each time.
+_NOTE_SECONDS: Final = 5.0
+_BACKLOG: Final = 1024  # Connections that the kernel holds while the loop is busy; more than a burst of wrk's.
+
+
+class CannotStart(Exception):
+    """The gateway cannot run as it was asked to; the text is for the person who started it."""
+
+
+class Clock:
+    """UTC milliseconds that never go back: a clock set back must not revive what has expired."""
+
+    __slots__ = ("_latest",)
+
+    def __init__(self) -> None:
+        self._latest = 0
+
+    def __call__(self) -> int:
+        now = time.time_ns() // 1_000_000
+        if now > self._latest:
+            self._latest = now
+        return self._latest
+
+
+def read_policy(path: Path, options: Options) -> Policy:
+    """The policy in a schema file. Raises `CannotStart` with every fault and its line."""
+    try:
+        return compile_policy(path.read_text("utf-8"), options)
+    except OSError as error:
+        raise CannotStart(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise CannotStart(f"{path}: the schema is not UTF-8.") from error
+    except SchemaInvalid as error:
+        raise CannotStart("\n".join(f"{path}:{fault.line}: {fault.sentence}" for fault in error.faults)) from error
+
+
+def policy_options(settings: Settings) -> Options:
+    """What the settings decide about the policy."""
+    return Options(
+        introspection=Introspection(settings.policy.introspection),
+        forward_unknown_fields=settings.policy.unknown_fields == "forward",
+        report=settings.policy.mode == "report",
+        scoping={name: UserScoping(region.user_scoping) for name, region in settings.regions.items()},
+    )
+
+
+class App:
+    """A gateway: built from settings and a store, it runs between `start` and `stop`.
+
+    `only_to` names further request headers that go to the upstreams of some regions and to no other.
+    `before_admin` is called once the address for clients is known and before the admin listener opens.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        log: RequestLog,
+        *,
+        only_to: Mapping[str, Sequence[str]] | None = None,
+        before_admin: Callable[["App"], None] | None = None,
+    ) -> None:
+        check_parser()
+        self.settings = settings
+        self._store = store
+        self._request_log = log
+        self._before_admin = before_admin
+        self._phase: Phase = "starting"
+        self._stack = AsyncExitStack()
+        limits, timeouts, tokens = settings.limits, settings.timeouts, settings.tokens
+        self._deadlines = Deadlines(_tick(timeouts.model_dump().values()))
+        self._regions = self._open_regions()
+        self._authenticator = Authenticator(
+            store,
+            Prefixes(tokens.key_prefix, tokens.user_prefix),
+            entries=tokens.remember_entries,
+            seconds=tokens.remember_seconds,
+        )
+        self.policy = read_policy(settings.policy.schema_file, policy_options(settings))
+        self.metrics = Metrics(
+            settings.regions,
+            caches={"principals": lambda: self._authenticator, "documents": lambda: self._handler.plane.documents},
+            log_lines_dropped=lambda: log.dropped,
+            report_mode=self.policy.options.report,
+        )
+        self._clock = Clock()
+        self._handler = Handler(
+            self._plane(self.policy),
+            self._authenticator,
+            HeaderRules(settings.headers.forward, read={name for names in (only_to or {}).values() for name in names}),
+            self._forwarding(only_to or {}),
+            Recorder(log, self.metrics),
+            self._clock,
+            realm=settings.realm,
+            draining=lambda: self._phase == "draining",
+        )
+        self._server = Server(
+            self._handler,
+            ServerLimits(
+                header_bytes=limits.header_bytes,
+                linger_bytes=limits.linger_bytes,
+                header=timeouts.header,
+                body=timeouts.body,
+                idle=timeouts.idle,
+                linger=timeouts.linger,
+                client_stall=timeouts.client_stall,
+            ),
+            self._deadlines,
+        )
+        self.admin = admin_application(
+            phase=lambda: self._phase,
+            policy_mode=lambda: settings.policy.mode,
+            pings={"store": store.ping},
+            exposition=self.metrics.exposition,
+        )
+        self.url = ""
+        self.admin_url = ""
+
+    # Building
+
+    def _open_regions(self) -> dict[str, Region]:
+        settings = self.settings
+        limits = UpstreamLimits(
+            connect=settings.timeouts.connect,
+            first_byte=settings.timeouts.first_byte,
+            between_bytes=settings.timeouts.between_bytes,
+            client_stall=settings.timeouts.client_stall,
+            idle=settings.upstream.idle_seconds,
+            max_age=settings.upstream.max_age_seconds,
+            head_bytes=settings.upstream.head_bytes,
+            max_connections=settings.upstream.connections,
+        )
+        regions = {}
+        for name, region in settings.regions.items():
+            context = _trust(region.ca_file)
+            endpoints = [
+                Endpoint(str(url).rstrip("/"), limits, self._deadlines, ssl_context=context) for url in region.upstreams
+            ]
+            regions[name] = Region(name, endpoints)
+        return regions
+
+    def _forwarding(self, only_to: Mapping[str, Sequence[str]]) -> Forwarding:
+        extra: dict[Endpoint, tuple[str, ...]] = {}
+        for name, region in self._regions.items():
+            names = (*only_to.get(name, ()), *(("authorization",) * self.settings.regions[name].forward_authorization))
+            extra |= dict.fromkeys(region.endpoints, names) if names else {}
+        return Forwarding(self.settings.headers.trusted_proxies, extra)
+
+    def _plane(self, policy: Policy) -> Plane:
+        settings, limits = self.settings, self.settings.limits
+        documents = Documents(
+            policy,
+            DocumentLimits(
+                document_bytes=limits.document_bytes,
+                document_tokens=limits.document_tokens,
+                document_depth=limits.document_depth,
+                document_aliases=limits.document_aliases,
+                document_root_fields=limits.document_root_fields,
+            ),
+            entries=settings.documents.entries,
+            room=settings.documents.bytes,
+            longest=settings.documents.longest,
+        )
+        regions = Regions(
+            self._regions,
+            {name: region.hosts for name, region in settings.regions.items()},
+            settings.default_region,
+            refuse_wrong=settings.wrong_region == "refuse",
+        )
+        return Plane(
+            graphql_path=settings.graphql.path,
+            upstream_path=settings.graphql.upstream_path.encode("ascii"),
+            documents=documents,
+            routes=Routes(_rules(settings)),
+            regions=regions,
+            body_bytes=limits.body_bytes,
+            route_body_bytes=limits.route_body_bytes,
+            json_depth=limits.json_depth,
+            report=policy.options.report,
+        )
+
+    # Running
+
+    async def start(self) -> None:
+        """Accept requests. Raises `CannotStart` when an address cannot be had; then nothing is left running."""
+        loop = asyncio.get_running_loop()
+        async with AsyncExitStack() as stack:
+            self._deadlines.start()
+            stack.callback(self._deadlines.close)
+            for region in self._regions.values():
+                for endpoint in region.endpoints:
+                    stack.push_async_callback(endpoint.close)
+            self._request_log.start(loop)
+            notes = asyncio.create_task(self._note_uses())
+            stack.push_async_callback(_cancelled, notes)
+            listen, admin = self.settings.listen, self.settings.admin
+            server = await _listening(
+                lambda: loop.create_server(self._server, listen.host, listen.port, backlog=_BACKLOG), listen, "clients"
+            )
+            stack.callback(server.close)
+            self.url = _url(server.sockets[0].getsockname(), listen.host)
+            if self._before_admin is not None:
+                self._before_admin(self)
+            runner = web.AppRunner(self.admin, access_log=None)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            site = web.TCPSite(runner, admin.host, admin.port)
+            await _listening(site.start, admin, "health and metrics")
+            self.admin_url = _url(runner.addresses[0], admin.host)
+            stack.push_async_callback(self._drain, server)
+            self._stack = stack.pop_all()
+        # The schema and everything built from it stay for good; were they scanned for cycles again and again, every
+        # few thousand requests would wait for it.
+        gc.collect()
+        gc.freeze()
+        self._phase = "serving"
+        _log.info("serving", url=self.url, admin_url=self.admin_url, policy_mode=self.settings.policy.mode)
+        if self.policy.options.report:
+            _log.warning("REPORT MODE IS ON: requests that the policy refuses are let through and only reported")
+
+    async def stop(self) -> None:
+        """Refuse new connections, finish the requests in flight, and release everything but store and log."""
+        self._phase = "draining"
+        await self._stack.aclose()
+
+    def reload_policy(self) -> None:
+        """Judge by the schema file as it is now. Raises `CannotStart` with its faults; then the old policy stays."""
+        self.policy = read_policy(self.settings.policy.schema_file, policy_options(self.settings))
+        self._handler.plane = self._plane(self.policy)
+
+    def flush_log(self) -> None:
+        """Write the lines of requests that still wait."""
+        self._request_log.flush()
+
+    async def _drain(self, server: asyncio.Server) -> None:
+        server.close()
+        await self._server.drain(self.settings.timeouts.drain)
+
+    async def _note_uses(self) -> None:
+        """Write now and then when credentials were last used; at the end once more."""
+        try:
+            while True:
+                await asyncio.sleep(_NOTE_SECONDS)
+                await self._write_uses()
+        finally:
+            await self._write_uses()
+
+    async def _write_uses(self) -> None:
+        used, self._authenticator.used = self._authenticator.used, {}
+        if not used:
+            return
+        try:
+            await self._store.note_used(used)
+        except StoreUnavailable as error:
+            _log.warning("last use of credentials was not noted", credentials=len(used), error=str(error))
+
+
+def _tick(seconds: Iterable[float]) -> float:
+    # So that no time-out is late by more than a quarter of itself, nor by more than anybody would notice.
+    return min(0.25, min(seconds) / 4)
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext | None:
+    if ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except (OSError, ssl.SSLError) as error:
+        raise CannotStart(f"{ca_file}: no certificates can be read from it ({error}).") from error
+
+
+def _rules(settings: Settings) -> list[RouteRule]:
+    return [
+        RouteRule(
+            method=route.method,
+            template=route.path,
+            scopes=frozenset(route.scopes),
+            keys=route.keys,
+            users=route.users,
+            own_user=route.own_user,
+            query=frozenset(route.query),
+            own_user_query=route.own_user_query,
+            open=route.open,
+        )
+        for route in settings.routes
+    ]
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _listening(start: Callable[[], Awaitable[_T]], where: Listen | Admin, what: str) -> _T:
+    try:
+        return await start()
+    except OSError as error:
+        raise CannotStart(
+            f"Cannot listen for {what} at {where.host} port {where.port}: {os.strerror(error.errno or 0)}. "
+            "Stop what uses the port, or choose another."
+        ) from error
+
+
+def _url(address: Sequence[Any], host: str) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{address[1]}"

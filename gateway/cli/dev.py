@@ -1,0 +1,216 @@
+"""`gateway dev`, a whole gateway to try things with, and `gateway mock`, its pretend upstream alone."""
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+import time
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from gateway.app import App, CannotStart, read_policy
+from gateway.cli.running import reasons_told, run, told_to_stop
+from gateway.core.advice import closed_sentence
+from gateway.core.explanations import EXPLANATIONS
+from gateway.core.policy import Options
+from gateway.dev.execute import SchemaFault
+from gateway.dev.mock import Mock
+from gateway.dev.page import EXAMPLES, add_page
+from gateway.dev.seed import Seeded, prepare_directory, seeded
+from gateway.log import configure
+from gateway.settings import Settings, load_settings
+from gateway.store.open import open_store
+
+REGIONS: Final = ("eu", "us", "in")
+SCHEMA: Final = Path("config/schema.graphql")
+_MISBEHAVIOUR: Final = ("x-mock-status", "x-mock-delay", "x-mock-reset", "x-mock-size")
+_LOOK_SECONDS: Final = 0.5  # how soon a change of the schema file is noticed
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What was asked for on the command line."""
+
+    host: str
+    port: int
+    admin_port: int
+    data: Path
+    schema: Path
+    upstreams: dict[str, str]
+    as_json: bool
+
+
+def dev(
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port for clients; 0 is any free one.")] = 8080,
+    admin_port: Annotated[int, typer.Option(help="The port for the page, health and metrics.")] = 8081,
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Where store and tokens are kept.")] = Path(".gateway-dev"),
+    schema: Annotated[Path, typer.Option(metavar="FILE", help="The annotated schema; read again on change.")] = SCHEMA,
+    upstream: Annotated[
+        list[str] | None, typer.Option(metavar="REGION=URL", help="Your own backend instead of the pretend one.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object when everything listens.")] = False,
+) -> None:
+    """Run a gateway with seeded credentials before pretend upstreams, to try things with."""
+    with reasons_told():
+        wish = _Wish(host, port, admin_port, data, schema, _upstreams(upstream or []), as_json)
+        run(_dev(wish))
+
+
+def mock(
+    schema: Annotated[Path, typer.Option(metavar="FILE", help="The schema whose data is made up.")],
+    port: Annotated[int, typer.Option(help="The port; 0 is any free one.")],
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 1,
+) -> None:
+    """Run the pretend upstream alone."""
+    with reasons_told():
+        run(_mock(schema, host, port, seed))
+
+
+async def _mock(schema: Path, host: str, port: int, seed: int) -> None:
+    upstream = await _pretend(schema, host, port, seed, None)
+    typer.echo(f"The pretend upstream listens at {upstream.url} (GraphQL at /v4/gql). Stop it with Ctrl-C.")
+    await told_to_stop()
+    await upstream.stop()
+
+
+async def _pretend(schema: Path, host: str, port: int, seed: int, region: str | None) -> Mock:
+    try:
+        return await Mock.start(schema.read_text("utf-8"), host, port, seed, region)
+    except SchemaFault as fault:
+        raise CannotStart("\n".join(f"{schema}: {line}" for line in str(fault).splitlines())) from fault
+    except UnicodeDecodeError as error:
+        raise CannotStart(f"{schema}: the schema is not UTF-8.") from error
+    except OSError as error:
+        if error.filename:
+            raise
+        raise CannotStart(f"Cannot listen at {host} port {port}: {os.strerror(error.errno or 0)}.") from error
+
+
+def _upstreams(given: list[str]) -> dict[str, str]:
+    found = {}
+    for text in given:
+        region, separator, url = text.partition("=")
+        if not separator or region not in REGIONS:
+            raise CannotStart(f"--upstream {text}: write REGION=URL with one of the regions {', '.join(REGIONS)}.")
+        found[region] = url
+    return found
+
+
+async def _dev(wish: _Wish) -> None:
+    policy = read_policy(wish.schema, Options())
+    prepare_directory(wish.data)
+    log = configure("auto", "info", None)
+    async with AsyncExitStack() as stack:
+        stack.callback(log.close)
+        store = open_store(f"sqlite:///{wish.data / 'gateway.db'}", create=True)
+        stack.push_async_callback(store.close)
+        kept = await seeded(
+            store,
+            wish.data,
+            policy.scopes,
+            regions=REGIONS,
+            now=time.time_ns() // 1_000_000,
+            entropy=secrets.token_bytes,
+        )
+        pretend = {
+            region: await _pretend(wish.schema, wish.host, 0, 1, region)
+            for region in REGIONS
+            if region not in wish.upstreams
+        }
+        for upstream in pretend.values():
+            stack.push_async_callback(upstream.stop)
+        urls = {region: wish.upstreams.get(region) or pretend[region].url for region in REGIONS}
+        settings = _settings(wish, urls)
+        app = App(
+            settings,
+            store,
+            log,
+            only_to=dict.fromkeys(pretend, _MISBEHAVIOUR),
+            before_admin=lambda app: _add_page(app, kept, wish.schema),
+        )
+        await app.start()
+        stack.push_async_callback(app.stop)
+        _announce(app, urls, kept, wish)
+        watch = asyncio.create_task(_watch(app, list(pretend.values()), wish.schema))
+        stack.callback(watch.cancel)
+        await told_to_stop()
+
+
+def _settings(wish: _Wish, urls: dict[str, str]) -> Settings:
+    return load_settings(
+        None,
+        environ={},
+        overrides={
+            "listen.host": wish.host,
+            "listen.port": wish.port,
+            "admin.host": wish.host,
+            "admin.port": wish.admin_port,
+            "policy.schema_file": str(wish.schema),
+            "policy.introspection": "all",
+            "store.url": f"sqlite:///{wish.data / 'gateway.db'}",
+            "default_region": "eu",
+            **{f"regions.{region}.upstreams": [url] for region, url in urls.items()},
+            **{f"regions.{region}.user_scoping": "upstream" for region in urls},
+        },
+    )
+
+
+def _add_page(app: App, kept: Seeded, schema: Path) -> None:
+    examples = EXAMPLES if {"user", "offloads"} <= app.policy.fields["Query"].keys() else ()
+    add_page(
+        app.admin,
+        traffic_url=app.url,
+        graphql_path=app.settings.graphql.path,
+        credentials=kept.shown(),
+        reasons={reason.value: text for reason, text in EXPLANATIONS.items()},
+        examples=examples,
+    )
+
+
+async def _watch(app: App, upstreams: list[Mock], schema: Path) -> None:
+    """Judge by the schema as it is saved; a fault is printed and the old one stays."""
+    seen = _stamp(schema)
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        stamp = _stamp(schema)
+        if stamp in (seen, None):
+            continue
+        seen = stamp
+        try:
+            app.reload_policy()
+            text = schema.read_text("utf-8")
+            for upstream in upstreams:
+                upstream.reload(text)
+        except (CannotStart, SchemaFault, OSError) as error:
+            typer.echo(f"{error}\nThe schema before this change stays in force.", err=True)
+        else:
+            typer.echo(f"{schema}: read again, in force now. {closed_sentence(app.policy)}".rstrip(), err=True)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:  # an editor is just replacing it
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+# Saying what is there ------------------------------------------------------------------------------------------------
+
+
+def _announce(app: App, urls: dict[str, str], kept: Seeded, wish: _Wish) -> None:
+    if wish.as_json:
+        line = {"url": app.url, "admin_url": app.admin_url, "upstreams": urls, **asdict(kept)}
+        print(json.dumps(line), flush=True)
+        return
+    from gateway.cli.dev_table import show
+
+    show(app, urls, kept, closed_sentence(app.policy))
+    sys.stdout.flush()

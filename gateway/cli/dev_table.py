@@ -1,0 +1,79 @@
+"""What `gateway dev` prints for a newcomer: where everything is, who can call, and lines to paste."""
+
+import json
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gateway.app import App
+from gateway.dev.seed import Seeded, SeededKey
+
+
+def show(app: App, urls: Mapping[str, str], kept: Seeded, closed: str) -> None:
+    """Print addresses, credentials and examples. Tokens and commands are never folded, so that they can be copied."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print()
+    console.print(_addresses(app, urls))
+    console.print(_credentials(kept))
+    if closed:
+        console.print(Text(f"  {closed}\n", style="yellow"))
+    for title, command in _examples(app.url + app.settings.graphql.path, kept):
+        console.print(Text(f"# {title}", style="dim"))
+        console.print(Text(command, style="cyan"), end="\n\n")
+    console.print(Text(f"Try it in a browser: {app.admin_url}/   Stop with Ctrl-C.", style="bold"))
+
+
+def _addresses(app: App, urls: Mapping[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_row(Text("GraphQL", style="bold"), app.url + app.settings.graphql.path)
+    table.add_row(Text("page, health, metrics", style="bold"), f"{app.admin_url}/  /live  /ready  /metrics")
+    for region, url in urls.items():
+        table.add_row(Text(f"upstream {region}", style="dim"), Text(url, style="dim"))
+    return table
+
+
+def _credentials(kept: Seeded) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("app")
+    table.add_column("region")
+    table.add_column("may")
+    table.add_column("token")
+    apps = {app.id: app for app in kept.apps}
+    for key in kept.keys:
+        app = apps[key.app]
+        table.add_row(app.name, app.region, _scopes(key), Text(key.token, style="green", no_wrap=True))
+    for user in kept.users:
+        app = apps[user.app]
+        table.add_row(app.name, app.region, f"user {user.id}", Text(user.token, style="magenta", no_wrap=True))
+    return table
+
+
+def _scopes(key: SeededKey) -> str:
+    return key.scopes[0] if len(key.scopes) == 1 else "all scopes"
+
+
+def _examples(url: str, kept: Seeded) -> list[tuple[str, str]]:
+    user = kept.users[0]
+    other = kept.users[1]
+    examples = [
+        ("a user reads its own data", _curl(url, user.token, "{ user { id created_at } }")),
+        (
+            "the same user asks for somebody else's, and is refused with the reason",
+            _curl(url, user.token, f'{{ user(user_id: "{other.id}") {{ id created_at }} }}'),
+        ),
+    ]
+    for key in kept.keys:
+        if key.scopes == ("USER_READ",):
+            examples.append(("a key reads any user of its app", _curl(url, key.token, "{ user { id } }")))
+            examples.append(("the same key lacks OFFLOADS_READ", _curl(url, key.token, "{ offloads { day } }")))
+            break
+    return examples
+
+
+def _curl(url: str, token: str, query: str) -> str:
+    body = json.dumps({"query": query})
+    return (
+        f"curl -s {url} -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d '{body}'"
+    )

@@ -1,0 +1,191 @@
+"""`gateway policy check` and `gateway policy init`: what a schema opens to whom, and how to begin with one."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+
+from gateway.core.advice import Access, Advice, access, advice, closed_sentence
+from gateway.core.policy import Policy
+from gateway.core.schema import SchemaFault, SchemaInvalid, compile_policy
+from gateway.core.starter import annotate
+
+SCHEMA: Final = Path("config/schema.graphql")
+
+SchemaFile = Annotated[Path, typer.Option("--schema", metavar="FILE", help="The annotated schema.")]
+
+_HEADINGS: Final = ("Root field", "API keys", "User tokens", "Own user")
+_SUBSCRIPTIONS: Final = "Subscriptions are refused, whatever their directives say."
+
+policy = typer.Typer(no_args_is_help=True, help="The annotated schema, which is the policy.")
+
+
+@policy.command("check")
+def check(
+    schema: SchemaFile = SCHEMA,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there is advice.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compile a schema, and print who may use each root field and where somebody has still to decide."""
+    with faults_told(schema):
+        compiled = compile_policy(read_text(schema))
+    found = advice(compiled)
+    if as_json:
+        typer.echo(json.dumps(_report(compiled, found)))
+    else:
+        _print_table([_row(each) for each in access(compiled)])
+        for line in _remarks(compiled, schema, found):
+            typer.echo(line)
+    if strict and found:
+        raise typer.Exit(1)
+
+
+@policy.command("init")
+def init(
+    schema: Annotated[Path, typer.Option("--schema", metavar="FILE", help="A schema without annotations.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where to write it; else it is printed.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there already.")] = False,
+) -> None:
+    """Annotate a schema to start from: every root field closed, and what looks like a user id the user's own."""
+    with faults_told(schema):
+        text = annotate(read_text(schema))
+    if out is None:
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.flush()
+    else:
+        with faults_told(out):
+            _write(out, text, force=force)
+    for line in _next_steps(compile_policy(text), out):
+        typer.echo(line, err=True)
+
+
+# Files and faults, for `explain` too ----------------------------------------------------------------------------------
+
+
+def read_text(file: Path) -> str:
+    """The text of a file as it is, line ends included. Raises `OSError`, and `SchemaInvalid` where it is not UTF-8."""
+    raw = file.read_bytes()
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise SchemaInvalid([SchemaFault(line, "This is not UTF-8.")]) from error
+
+
+@contextmanager
+def faults_told(file: Path) -> Iterator[None]:
+    """Tell each fault of a file on standard error, as `FILE:LINE: sentence`, and exit with 1."""
+    try:
+        yield
+    except SchemaInvalid as error:
+        fail(
+            f"{file}:{fault.line}: {fault.sentence}" if fault.line else f"{file}: {fault.sentence}"
+            for fault in error.faults
+        )
+    except OSError as error:
+        fail([f"{file}: {error.strerror}."])
+
+
+def fail(sentences: Iterable[str]) -> NoReturn:
+    """Say what is wrong on standard error and exit with 1."""
+    for sentence in sentences:
+        typer.echo(sentence, err=True)
+    raise typer.Exit(1)
+
+
+def _write(file: Path, text: str, *, force: bool) -> None:
+    try:
+        with file.open("wb" if force else "xb") as opened:
+            opened.write(text.encode())
+    except FileExistsError:
+        fail([f"{file}: there is a file already; --force writes over it."])
+
+
+# What is said ---------------------------------------------------------------------------------------------------------
+
+
+def _report(compiled: Policy, found: Iterable[Advice]) -> dict[str, object]:
+    rows = access(compiled)
+    return {
+        "fields": [
+            {
+                "coordinate": row.coordinate,
+                "keys": row.keys,
+                "scopes": row.scopes,
+                "users": row.users,
+                "closed": row.closed,
+                "own_user": row.own_user,
+            }
+            for row in rows
+        ],
+        "advice": [{"line": each.line, "coordinate": each.coordinate, "sentence": each.sentence} for each in found],
+        "closed": sum(row.closed for row in rows),
+        "total": len(rows),
+        "scopes": compiled.scopes,
+    }
+
+
+def _row(row: Access) -> tuple[str, str, str, str]:
+    return row.coordinate, _keys(row), "yes" if row.users else "-", ", ".join(row.own_user)
+
+
+def _keys(row: Access) -> str:
+    if not row.keys:
+        return "-"
+    return scopes_in_words(row.scopes) or "any"
+
+
+def scopes_in_words(scopes: Iterable[Iterable[str]]) -> str:
+    """Sets of scopes, any of which will do, in words."""
+    return ", or ".join(" and ".join(inner) for inner in scopes)
+
+
+def _remarks(compiled: Policy, file: Path, found: Sequence[Advice]) -> Iterator[str]:
+    if compiled.schema.subscription_type:
+        yield _SUBSCRIPTIONS
+    closed = closed_sentence(compiled)
+    if closed:
+        yield closed
+    for each in found:
+        yield f"{file}:{each.line}: {each.sentence}"
+
+
+def _next_steps(compiled: Policy, out: Path | None) -> Iterator[str]:
+    if out:
+        yield f"Written to {out}."
+    closed = closed_sentence(compiled)
+    if closed:
+        yield closed
+    name = out or "FILE"
+    yield "Say for each root field that is needed who may use it, instead of @closed, and for each user id whose it may be."
+    yield f"Then: gateway policy check --schema {name}, and try it: gateway dev --schema {name}"
+
+
+def _print_table(rows: Sequence[tuple[str, str, str, str]]) -> None:
+    if not sys.stdout.isatty():
+        widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+        for row in (_HEADINGS, *rows):
+            typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in _HEADINGS:
+        table.add_column(heading, overflow="fold")
+    for field, keys, users, own in rows:
+        nobody = keys == users == "-"
+        table.add_row(
+            Text(field, style="dim" if nobody else ""),
+            Text(keys, style="dim" if keys == "-" else "green"),
+            Text(users, style="dim" if users == "-" else "magenta"),
+            Text(own),
+        )
+    Console(highlight=False).print(table)

@@ -1,0 +1,34 @@
+"""`gateway serve`: the real thing."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.app import App
+from gateway.cli.running import reasons_told, run, told_to_stop
+from gateway.log import configure
+from gateway.settings import Settings, load_settings
+from gateway.store.open import open_store
+
+
+def serve(
+    config: Annotated[Path, typer.Option("--config", metavar="FILE", help="The settings file.")],
+) -> None:
+    """Run the gateway with a settings file, until SIGTERM."""
+    with reasons_told():
+        run(_serve(load_settings(config, environ=os.environ)))
+
+
+async def _serve(settings: Settings) -> None:
+    log = configure(settings.log.format, settings.log.level, settings.log.file)
+    store = open_store(settings.store.url)
+    try:
+        app = App(settings, store, log)
+        await app.start()
+        await told_to_stop()
+        await app.stop()
+    finally:
+        await store.close()
+        log.close()

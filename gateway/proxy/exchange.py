@@ -1,0 +1,393 @@
+"""One connection to an upstream, and the exchange that runs on it: request out, answer straight to the client.
+
+The answer never passes through a task: what arrives is judged and written to the client within `data_received`. From
+the first byte written to the client on, no failure is raised: the client's connection is cut instead, since whoever
+caught an exception would answer, and put a second response inside the first one's body.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, cast
+
+from gateway.core.decision import Reason, Unavailable
+from gateway.proxy.answer import Answer
+from gateway.proxy.answer_head import Malformed, Terms
+from gateway.proxy.deadlines import NEVER, Deadlines
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamLimits:
+    """What is spent on an upstream. Times in seconds, sizes in bytes."""
+
+    connect: float = 2.0
+    """To a usable connection: a free place, name resolution and all addresses, TLS included."""
+    first_byte: float = 30.0
+    """From the request written whole to the whole head of the answer."""
+    between_bytes: float = 30.0
+    """Without a byte of the answer, once its head is there; without a byte of a streamed request taken."""
+    client_stall: float = 30.0
+    """Without the client taking a byte of an answer that waits for it."""
+    idle: float = 4.0
+    """An unused connection is kept; below what servers usually keep it for, so that they seldom close it under us."""
+    max_age: float = 300.0
+    """A connection is used again; bounds how long an address is used that its name no longer has."""
+    head_bytes: int = 65_536
+    """The head of an answer, interim answers before it included."""
+    max_connections: int = 256
+    """Exchanges at a time with one endpoint."""
+
+
+class Running(Protocol):
+    """An exchange, as the client's connection sees it: who is to be told what becomes of the client."""
+
+    def client_left(self) -> None:
+        """The client is gone: nobody waits for this answer any more."""
+
+    def client_resumed(self) -> None:
+        """The client has taken what was waiting for it."""
+
+
+class Client(Protocol):
+    """The client's connection, as the exchange sees it."""
+
+    exchange: Running | None
+    """Set while an exchange runs."""
+
+    @property
+    def writing_paused(self) -> bool:
+        """The transport holds more than its high-water mark."""
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the client's transport; nothing happens once the client is gone."""
+
+    def unsent(self) -> int:
+        """Bytes written that the client has not taken yet."""
+
+    def gone(self) -> bool:
+        """The client has left, or was cut off."""
+
+    def abort(self) -> None:
+        """Cut the connection in a way that no client takes for the end of an answer."""
+
+
+class Outcome(NamedTuple):
+    """How an exchange ended. `aborted`: the client left, or was cut off within the answer."""
+
+    status: int
+    """The answer's; 0 if nothing of it was given to the client."""
+    bytes_out: int
+    """Bytes of body relayed."""
+    keep_alive: bool
+    """The client's connection may go on."""
+    aborted: bool
+    upstream_seconds: float
+    """From the request's first byte written to the end of the exchange."""
+    first_byte_seconds: float
+    """From the request's first byte written to the first byte of the answer; 0 if there was none."""
+
+
+class Lost(Unavailable):
+    """The connection was lost before a byte of an answer arrived."""
+
+
+class Pool(Protocol):
+    """Who keeps a connection between exchanges."""
+
+    def opened(self, connection: "Exchange") -> None:
+        """The connection is there."""
+
+    def rested(self, connection: "Exchange") -> None:
+        """The connection is free for another exchange."""
+
+    def closed(self, connection: "Exchange") -> None:
+        """The connection is gone."""
+
+
+class Exchange(asyncio.Protocol):
+    """One upstream connection with its current exchange, if one runs.
+
+    An exchange ends exactly once: whoever awaits it gets the outcome or, while the client has got nothing, an error.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_asked_at",
+        "_backlog",
+        "_client",
+        "_deadlines",
+        "_done",
+        "_first_byte_at",
+        "_held",
+        "_limits",
+        "_loop",
+        "_name",
+        "_pool",
+        "_retire_at",
+        "_sent",
+        "_stalled_since",
+        "_started",
+        "_transport",
+        "_writable",
+        "deadline",
+    )
+
+    def __init__(self, name: str, limits: UpstreamLimits, deadlines: Deadlines, pool: Pool) -> None:
+        self._name = name
+        self._limits = limits
+        self._deadlines = deadlines
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self._retire_at = self._loop.time() + limits.max_age
+        self._answer = Answer(limits.head_bytes)
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._client: Client | None = None
+        self._transport: asyncio.Transport
+        self._done: asyncio.Future[Outcome]
+        self._held = False
+        self._first_byte_at = 0.0
+        self.deadline = NEVER
+
+    def usable(self) -> bool:
+        """An exchange may start: none runs, the connection is open and has been neither idle nor alive for too long."""
+        return self._client is None and not self._transport.is_closing() and self._loop.time() < self.deadline
+
+    async def run(
+        self, client: Client, head: bytes, body: bytes | AsyncIterator[bytes], terms: Terms, *, chunked: bool
+    ) -> Outcome:
+        """Send the request and relay the answer; `chunked` frames an iterated body.
+
+        Raises `Unavailable`, or what the body's iterator raised, and only while nothing was written to the client.
+        """
+        if client.gone():
+            self._rest()
+            return Outcome(0, 0, False, True, 0.0, 0.0)
+        done = self._begin(client, terms)
+        try:
+            if isinstance(body, bytes):
+                self._transport.write(head + body)
+                self._sent_whole()
+            else:
+                self._transport.write(head)
+                await self._stream(body, done, chunked=chunked)
+            return await done
+        except asyncio.CancelledError:
+            client.abort()
+            self.client_left()
+            raise
+
+    def retire(self) -> None:
+        """End the connection; it is not used again."""
+        self._transport.abort()
+
+    def client_left(self) -> None:
+        if self._client is not None:
+            self._end(self._outcome(aborted=True))
+
+    def client_resumed(self) -> None:
+        if self._held:
+            self._held = False
+            self._transport.resume_reading()
+            self._set_deadline()
+
+    def expire(self) -> None:
+        client = self._client
+        if client is None:
+            self.retire()
+        elif self._held:
+            self._watch(client)
+        else:
+            self._give_up(self._unavailable(Reason.UPSTREAM_TIMEOUT, "no byte came, or was taken, in time"))
+
+    # What the event loop tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._deadlines.add(self)
+        self._pool.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        client = self._client
+        if client is None:
+            self.retire()  # nobody asked for this, and the next request must not get it for an answer
+            return
+        if not self._first_byte_at:
+            self._first_byte_at = time.perf_counter()
+        if not self._sent:
+            self._answer.keep_alive = False  # the rest of the request may still come, or never
+        self._receive(client, data)
+
+    def eof_received(self) -> None:
+        if self._client is not None and self._answer.ends_with_connection:
+            self._receive(self._client, None)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's call
+        self._deadlines.discard(self)
+        self._pool.closed(self)
+        if self._client is None:
+            return
+        if self._first_byte_at:
+            self._give_up(self._unavailable(Reason.UPSTREAM_MALFORMED, "the connection ended within the answer"))
+        else:
+            self._give_up(Lost(Reason.UPSTREAM_UNREACHABLE, f"{self._name}: the connection ended before an answer"))
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+        self._set_deadline()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+        self._set_deadline()
+
+    # The request.
+
+    def _begin(self, client: Client, terms: Terms) -> asyncio.Future[Outcome]:
+        self._answer.expect(terms)
+        self._client = client
+        client.exchange = self
+        self._sent = self._started = False
+        self._asked_at = time.perf_counter()
+        self._first_byte_at = 0.0
+        self.deadline = NEVER
+        self._done = self._loop.create_future()
+        return self._done
+
+    async def _stream(self, body: AsyncIterator[bytes], done: asyncio.Future[Outcome], *, chunked: bool) -> None:
+        """Send the body as it comes, until all is sent or the exchange has ended without it."""
+        sending = asyncio.create_task(self._send(body, chunked=chunked))
+        try:
+            await asyncio.wait((sending, done), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sending.cancel()
+            await asyncio.wait((sending,))
+        if not sending.cancelled() and (fault := sending.exception()) is not None:
+            self._give_up(fault)
+
+    async def _send(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+        async for part in body:
+            if part:
+                self._transport.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+                await self._writable.wait()
+        if chunked:
+            self._transport.write(b"0\r\n\r\n")
+        self._sent_whole()
+
+    def _sent_whole(self) -> None:
+        self._sent = True
+        self._set_deadline()
+
+    # The answer.
+
+    def _receive(self, client: Client, data: bytes | None) -> None:
+        """Relay what came; None is the connection's clean end, where that ends the answer."""
+        try:
+            self._give(client, self._answer.end() if data is None else self._answer.feed(data))
+        except Malformed as fault:
+            self._give_up(self._unavailable(Reason.UPSTREAM_MALFORMED, str(fault)))
+        except Exception as error:  # noqa: BLE001 - the client must neither wait for ever nor get a second answer
+            self._loop.call_exception_handler({"message": "an answer was not relayed", "exception": error})
+            self._give_up(error)
+
+    def _give(self, client: Client, data: bytes) -> None:
+        """Write to the client, and see whether that was all, or the client is too slow."""
+        if data:
+            self._started = True
+            client.write(data)
+        if self._client is None:  # it left while it was written to
+            return
+        if self._answer.complete:
+            self._end(self._outcome(aborted=False), rest=self._reusable())
+        elif self._answer.status:
+            if client.writing_paused:
+                self._hold(client)
+            self._set_deadline()
+
+    def _reusable(self) -> bool:
+        transport = self._transport
+        all_taken = self._sent and not transport.get_write_buffer_size()
+        return all_taken and self._answer.reusable and not transport.is_closing()
+
+    def _hold(self, client: Client) -> None:
+        """Read nothing from the upstream until the client has taken what it was given."""
+        self._held = True
+        self._transport.pause_reading()
+        self._backlog = client.unsent()
+        self._stalled_since = self._loop.time()
+
+    def _watch(self, client: Client) -> None:
+        """Called at each sweep while the client holds the answer up: slow is allowed, standing still is not."""
+        now = self._loop.time()
+        unsent = client.unsent()
+        if unsent < self._backlog:
+            self._backlog = unsent
+            self._stalled_since = now
+        elif now - self._stalled_since >= self._limits.client_stall:
+            self._cut(client)
+
+    # The end.
+
+    def _give_up(self, error: BaseException) -> None:
+        """End the exchange by an error, which the client may be told of only if it has been told nothing yet."""
+        client = self._client
+        if client is None:
+            return
+        if self._started:
+            self._cut(client)
+        else:
+            self._end(error)
+
+    def _cut(self, client: Client) -> None:
+        client.abort()
+        self.client_left()
+
+    def _end(self, result: Outcome | BaseException, *, rest: bool = False) -> None:
+        client = self._client
+        self._client = None
+        self._held = False
+        if client is not None:
+            client.exchange = None
+        if rest:
+            self._rest()
+        else:
+            self.retire()
+        if self._done.done():  # whoever awaited it was cancelled
+            return
+        if isinstance(result, BaseException):
+            self._done.set_exception(result)
+        else:
+            self._done.set_result(result)
+
+    def _rest(self) -> None:
+        self.deadline = min(self._loop.time() + self._limits.idle, self._retire_at)
+        self._pool.rested(self)
+
+    def _outcome(self, *, aborted: bool) -> Outcome:
+        return Outcome(
+            status=self._answer.status if self._started else 0,
+            bytes_out=self._answer.body_bytes,
+            keep_alive=self._answer.keep_alive and not aborted,
+            aborted=aborted,
+            upstream_seconds=time.perf_counter() - self._asked_at,
+            first_byte_seconds=max(0.0, self._first_byte_at - self._asked_at),
+        )
+
+    def _set_deadline(self) -> None:
+        """Until when, by what the exchange waits for now; a connection at rest keeps the deadline it has."""
+        limits = self._limits
+        if self._client is None:
+            return
+        if self._held:
+            self.deadline = 0.0  # due at each sweep, for `_watch`
+        elif self._answer.status:
+            self.deadline = self._loop.time() + limits.between_bytes
+        elif self._sent:
+            self.deadline = self._loop.time() + limits.first_byte
+        elif self._writable.is_set():
+            self.deadline = NEVER  # the client's body is the client's to send in time
+        else:
+            self.deadline = self._loop.time() + limits.between_bytes
+
+    def _unavailable(self, reason: Reason, detail: str) -> Unavailable:
+        return Unavailable(reason, f"{self._name}: {detail}")

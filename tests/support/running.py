@@ -1,0 +1,160 @@
+"""A whole gateway on loopback, in the test's own event loop, before echo upstreams: what a test needs to be a client."""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway.app import App
+from gateway.core.records import App as AppRecord
+from gateway.core.token import Prefixes
+from gateway.keys.create import create_app, create_key, create_user_token
+from gateway.log import RequestLog, Sink
+from gateway.settings import load_settings
+from gateway.store.contract import Store
+from gateway.store.open import open_store
+from tests.support.echo import Echo
+from tests.support.vectors import OWN_USER, VENDOR_SCHEMA
+
+SCOPES = ("USER_READ", "USER_DELETE", "USER_LINK", "OFFLOADS_READ", "OFFLOADS_GENERATE_URL", "FAKE_DATA_INSERT")
+OWN = '{"query":"{ user { id } }"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer as a client reads it off the wire."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The value of a header, or None."""
+        values = [value for given, value in self.headers if given.lower() == name.lower()]
+        assert len(values) <= 1, f"{name} stands {len(values)} times"
+        return values[0] if values else None
+
+    @property
+    def reasons(self) -> list[str]:
+        """The reasons of a refusal, whichever shape it has."""
+        told = json.loads(self.body)
+        if "errors" in told:
+            return [error["extensions"]["reason"] for error in told["errors"]]
+        return [told["reason"]]
+
+
+@dataclass(slots=True)
+class Running:
+    """A running gateway, with tokens made for it."""
+
+    app: App
+    store: Store
+    upstream: Echo
+    owner: AppRecord
+    user_token: str
+    keys: Mapping[str, str]
+    log_file: Path
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where clients connect."""
+        host, _, port = self.app.url.removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log's lines of requests so far."""
+        self.app.flush_log()
+        return [json.loads(line) for line in self.log_file.read_text().splitlines() if '"event":"request"' in line]
+
+    async def raw(self, data: bytes) -> bytes:
+        """Send bytes on a connection of their own, and return all that comes back until the gateway closes it."""
+        reader, writer = await asyncio.open_connection(*self.address)
+        writer.write(data)
+        try:
+            return await asyncio.wait_for(reader.read(), 20)
+        finally:
+            writer.close()
+
+    async def ask(
+        self,
+        body: str | bytes = OWN,
+        *,
+        token: str | None = None,
+        method: str = "POST",
+        target: str = "/v4/gql",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request on a connection of its own; `headers` replace the usual ones."""
+        data = body.encode() if isinstance(body, str) else body
+        lines = {
+            "Host": "127.0.0.1",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(data)),
+            "Connection": "close",
+            **({"Authorization": f"Bearer {token}"} if token else {}),
+            **(headers or {}),
+        }
+        head = f"{method} {target} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        return answer_from(await self.raw(head.encode("latin-1") + b"\r\n" + data))
+
+
+def answer_from(data: bytes) -> Answer:
+    """The one answer in what a connection gave."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    status, *lines = head.decode("latin-1").split("\r\n")
+    headers = tuple((line.partition(": ")[0], line.partition(": ")[2]) for line in lines)
+    return Answer(int(status.split(" ")[1]), headers, body)
+
+
+@asynccontextmanager
+async def running(
+    directory: Path, overrides: Mapping[str, object] | None = None, *, upstream_url: str | None = None
+) -> AsyncIterator[Running]:
+    """A gateway with one app in `eu`, a key for each scope (and "all"), and a token of the usual user."""
+    async with Echo() as upstream:
+        log_file = directory / "requests.log"
+        settings = load_settings(
+            None,
+            environ={},
+            overrides={
+                "listen.host": "127.0.0.1",
+                "listen.port": 0,
+                "admin.port": 0,
+                "policy.schema_file": str(VENDOR_SCHEMA),
+                "store.url": "memory:",
+                "regions.eu.upstreams": [upstream_url or upstream.url],
+                "regions.eu.user_scoping": "upstream",
+                **(overrides or {}),
+            },
+        )
+        store = open_store(settings.store.url)
+        log = RequestLog(Sink(log_file))
+        try:
+            app = App(settings, store, log)
+            await app.start()
+            try:
+                yield await _with_tokens(app, store, upstream, log_file)
+            finally:
+                await app.stop()
+        finally:
+            await store.close()
+            log.close()
+
+
+async def _with_tokens(app: App, store: Store, upstream: Echo, log_file: Path) -> Running:
+    now = time.time_ns() // 1_000_000
+    made: dict[str, Any] = {"now": now, "entropy": secrets.token_bytes}
+    owner = await create_app(store, "demo", "eu", regions=["eu"], **made)
+    keys = {}
+    for name, scopes in [*((scope, (scope,)) for scope in SCOPES), ("all", SCOPES)]:
+        _, secret = await create_key(
+            store, owner.id, name, scopes, known_scopes=SCOPES, prefixes=Prefixes(), **made
+        )
+        keys[name] = secret.reveal()
+    _, _, token = await create_user_token(store, owner.id, user_id=OWN_USER, prefixes=Prefixes(), **made)
+    return Running(app, store, upstream, owner, token.reveal(), keys, log_file)
