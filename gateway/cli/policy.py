@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final, NamedTuple, NoReturn
 
 import typer
 
@@ -19,6 +19,7 @@ SCHEMA: Final = Path("config/schema.graphql")
 SchemaFile = Annotated[Path, typer.Option("--schema", metavar="FILE", help="The annotated schema.")]
 
 _HEADINGS: Final = ("Root field", "API keys", "User tokens", "Own user")
+_NOBODY: Final = "closed"
 _SUBSCRIPTIONS: Final = "Subscriptions are refused, whatever their directives say."
 
 policy = typer.Typer(no_args_is_help=True, help="The annotated schema, which is the policy.")
@@ -37,7 +38,7 @@ def check(
     if as_json:
         typer.echo(json.dumps(_report(compiled, found)))
     else:
-        _print_table([_row(each) for each in access(compiled)])
+        print_table(_HEADINGS, [_row(each) for each in access(compiled)])
         for line in _remarks(compiled, schema, found):
             typer.echo(line)
     if strict and found:
@@ -47,9 +48,7 @@ def check(
 @policy.command("init")
 def init(
     schema: Annotated[Path, typer.Option("--schema", metavar="FILE", help="A schema without annotations.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Where to write it; else it is printed.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to write it, if not here.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there already.")] = False,
 ) -> None:
     """Annotate a schema to start from: every root field closed, and what looks like a user id the user's own."""
@@ -84,10 +83,7 @@ def faults_told(file: Path) -> Iterator[None]:
     try:
         yield
     except SchemaInvalid as error:
-        fail(
-            f"{file}:{fault.line}: {fault.sentence}" if fault.line else f"{file}: {fault.sentence}"
-            for fault in error.faults
-        )
+        fail(f"{file}:{fault.line or ''}".rstrip(":") + f": {fault.sentence}" for fault in error.faults)
     except OSError as error:
         fail([f"{file}: {error.strerror}."])
 
@@ -131,14 +127,12 @@ def _report(compiled: Policy, found: Iterable[Advice]) -> dict[str, object]:
     }
 
 
-def _row(row: Access) -> tuple[str, str, str, str]:
-    return row.coordinate, _keys(row), "yes" if row.users else "-", ", ".join(row.own_user)
-
-
-def _keys(row: Access) -> str:
-    if not row.keys:
-        return "-"
-    return scopes_in_words(row.scopes) or "any"
+def _row(row: Access) -> "tuple[Cell, ...]":
+    if row.closed:
+        return Cell(row.coordinate, "dim"), Cell(_NOBODY, "dim"), Cell(_NOBODY, "dim"), Cell("")
+    keys = Cell(scopes_in_words(row.scopes) or "any", "green") if row.keys else Cell("-", "dim")
+    users = Cell("yes", "magenta") if row.users else Cell("-", "dim")
+    return Cell(row.coordinate), keys, users, Cell(", ".join(row.own_user))
 
 
 def scopes_in_words(scopes: Iterable[Iterable[str]]) -> str:
@@ -163,29 +157,35 @@ def _next_steps(compiled: Policy, out: Path | None) -> Iterator[str]:
     if closed:
         yield closed
     name = out or "FILE"
-    yield "Say for each root field that is needed who may use it, instead of @closed, and for each user id whose it may be."
-    yield f"Then: gateway policy check --schema {name}, and try it: gateway dev --schema {name}"
+    yield "Replace @closed on what is needed by who may use it, and look through each @ownUser."
+    yield f"Then: gateway policy check --schema {name}, and to try it: gateway dev --schema {name}"
 
 
-def _print_table(rows: Sequence[tuple[str, str, str, str]]) -> None:
+# Tables, for `explain` too --------------------------------------------------------------------------------------------
+
+
+class Cell(NamedTuple):
+    """A text with its style in a terminal."""
+
+    text: str
+    style: str = ""
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    """Print a table: in colour on a terminal, else in plain columns."""
     if not sys.stdout.isatty():
-        widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-        for row in (_HEADINGS, *rows):
-            typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        lines = [headings, *([cell.text for cell in row] for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            typer.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in _HEADINGS:
+    for heading in headings:
         table.add_column(heading, overflow="fold")
-    for field, keys, users, own in rows:
-        nobody = keys == users == "-"
-        table.add_row(
-            Text(field, style="dim" if nobody else ""),
-            Text(keys, style="dim" if keys == "-" else "green"),
-            Text(users, style="dim" if users == "-" else "magenta"),
-            Text(own),
-        )
+    for row in rows:
+        table.add_row(*(Text(cell.text, style=cell.style) for cell in row))
     Console(highlight=False).print(table)

@@ -184,14 +184,14 @@ def _renamings(link: DirectiveNode) -> Iterator[tuple[Node, str, str]]:
 
 
 def _directives(document: DocumentNode) -> Iterator[DirectiveNode]:
-    for _, node in _elements(document):
+    for _, node in elements(document):
         yield from getattr(node, "directives", None) or ()
 
 
 # Elements and their marks -------------------------------------------------------------------------------------------
 
 
-def _elements(document: DocumentNode) -> Iterator[tuple[str, Node]]:
+def elements(document: DocumentNode) -> Iterator[tuple[str, Node]]:
     """Every element that can be annotated, with its coordinate; types and their extensions alike."""
     for definition in document.definitions:
         if not isinstance(definition, TypeDefinitionNode | TypeExtensionNode):
@@ -209,7 +209,7 @@ def _elements(document: DocumentNode) -> Iterator[tuple[str, Node]]:
 def _marks(document: DocumentNode) -> dict[str, Mark]:
     # A type and its extensions are one element, so their directives are read together.
     directives: dict[str, list[DirectiveNode]] = {}
-    for coordinate, node in _elements(document):
+    for coordinate, node in elements(document):
         directives.setdefault(coordinate, []).extend(getattr(node, "directives", None) or ())
     marks = (mark_from(coordinate, nodes) for coordinate, nodes in directives.items())
     return {mark.coordinate: mark for mark in marks if mark is not None}
@@ -263,7 +263,7 @@ def _element_faults(
     document: DocumentNode, schema: GraphQLSchema, marks: Marks, scopes: _Scopes
 ) -> Iterator[SchemaFault]:
     roots = {root.name for root in (schema.query_type, schema.mutation_type, schema.subscription_type) if root}
-    for coordinate, node in _elements(document):
+    for coordinate, node in elements(document):
         for directive in getattr(node, "directives", None) or ():
             check = _CHECKS.get(directive.name.value)
             if check is not None:

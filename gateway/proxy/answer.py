@@ -24,7 +24,7 @@ from gateway.proxy.answer_head import (
     Terms,
     client_head,
     framing_of,
-    kind_of,
+    header_of,
     remembered,
     without_named,
 )
@@ -43,15 +43,11 @@ class Answer:
 
     __slots__ = (
         "_chunking",
-        "_codings",
-        "_connections",
         "_ended",
         "_framing",
         "_head_bytes",
         "_lasting",
         "_left",
-        "_length",
-        "_lines",
         "_parser",
         "_parts",
         "_room",
@@ -75,13 +71,9 @@ class Answer:
     """The client's connection may go on; it is told so in the head, and may be set to False until then."""
     body_bytes: int
     """Bytes of body given out, framing not counted."""
-    _length: int | None
 
     def __init__(self, head_bytes: int) -> None:
         self._head_bytes = head_bytes
-        self._lines: list[bytes] = []
-        self._codings: list[bytes] = []
-        self._connections: list[bytes] = []
         self._parts: list[bytes] = []
         self.on_body: Callable[[bytes], None] = self._parts.append
         self._parser = HttpResponseParser(self)
@@ -97,7 +89,6 @@ class Answer:
         self._room = self._head_bytes
         self._seen = self._tail = self._whole = b""
         self._parts.clear()
-        self._forget_headers()
 
     @property
     def reusable(self) -> bool:
@@ -125,18 +116,6 @@ class Answer:
         """The parser's call: a message begins, which after a complete one is too much."""
         self._surplus = self._ended
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """The parser's call: one header."""
-        kind = remembered.get(name) or kind_of(name)
-        if kind is PASS:
-            self._lines.append(name + b": " + value + b"\r\n")
-        elif kind is LENGTH:
-            self._length = int(value)
-        elif kind is CODING:
-            self._codings.append(value)
-        elif kind is not DROP and value not in (b"keep-alive", b"close"):
-            self._connections.append(value)
-
     def on_message_complete(self) -> None:
         """The parser's call: a message has ended. Only the first counts; a trailer may have ended the connection."""
         if not self._ended:
@@ -162,26 +141,21 @@ class Answer:
 
     def _settle(self) -> bytes:
         """A head is whole: judge it. The head for the client, empty if this was an interim answer."""
-        terms = self._terms
-        status, length = self._parser.get_status_code(), self._length
-        framing = framing_of(self._seen, status, length, self._codings, head_request=terms.head_request)
+        terms, text = self._terms, self._seen
+        lines, length, codings, connections = _headers(text[: text.index(_END_OF_HEAD)])
+        status = self._parser.get_status_code()
+        framing = framing_of(text, status, length, codings, head_request=terms.head_request)
         self._seen = b""
         if framing is None:
             self._ended = False
-            self._forget_headers()
             return b""
         self.status, self._framing, self._left = status, framing, length or 0
         if framing is CHUNKED or framing is CLOSE:
             self._chunking = not terms.http10
             self.keep_alive = self.keep_alive and not terms.http10
-        lines = without_named(self._lines, self._connections) if self._connections else self._lines
+        if connections:
+            lines = without_named(lines, connections)
         return client_head(status, lines, framing, length, terms, keep_alive=self.keep_alive)
-
-    def _forget_headers(self) -> None:
-        self._length = None
-        self._lines.clear()
-        self._codings.clear()
-        self._connections.clear()
 
     def _read_body(self, data: bytes) -> bytes:
         framing = self._framing
@@ -247,3 +221,24 @@ class Answer:
             return body
         chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
         return chunk + _LAST_CHUNK if self.complete else chunk
+
+
+def _headers(head: bytes) -> tuple[list[bytes], int | None, list[bytes], list[bytes]]:
+    """The lines that pass, Content-Length, and the values of Transfer-Encoding and of a Connection that names more."""
+    passed: list[bytes] = []
+    length: int | None = None
+    codings: list[bytes] = []
+    connections: list[bytes] = []
+    lines = iter(head.split(b"\r\n"))
+    next(lines)
+    for line in lines:
+        kind, value = remembered.get(line) or header_of(line)
+        if kind is PASS:
+            passed.append(line)
+        elif kind is LENGTH:
+            length = int(value)
+        elif kind is CODING:
+            codings.append(value)
+        elif kind is not DROP and value not in (b"keep-alive", b"close"):
+            connections.append(value)
+    return passed, length, codings, connections

@@ -1,9 +1,9 @@
 """The head of an upstream's answer: what of it may pass, how its body ends, and the head that the client gets.
 
-Pure functions. The headers were read by the parser, which refuses control characters, folded lines, signs and lists in
-Content-Length, two of them, and Content-Length beside Transfer-Encoding (each has a test).
+Pure functions. Every head has been through the parser too, which must agree: what either refuses is malformed.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from http import HTTPStatus
@@ -57,24 +57,43 @@ _SPECIAL: Final = {
     b"x-gateway-would-refuse": Kind.DROP,
 }
 
-# An upstream spells its handful of names the same way each time. Bounded, or one that invents names fills the memory.
-_REMEMBERED_NAMES: Final = 512
-_REMEMBERED_NAME_BYTES: Final = 64
-remembered: Final[dict[bytes, Kind]] = {}
+# RFC 9110 sections 5.5 and 5.6.2, without folded lines (RFC 9112 section 5.2).
+_HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 
 
-def kind_of(name: bytes) -> Kind:
-    """What becomes of the header of this name, whatever its case; `remembered` by the exact bytes seen."""
-    lower = name.lower()
-    kind = _SPECIAL.get(lower)
+class Header(NamedTuple):
+    """A header line, read."""
+
+    kind: Kind
+    value: bytes
+
+
+# Most lines of an upstream's answers are the same from one answer to the next, and most names always: so each line is
+# read once. Bounded, or an upstream that says something new each time would fill the memory.
+_REMEMBERED_LINES: Final = 512
+_REMEMBERED_LINE_BYTES: Final = 128
+remembered: Final[dict[bytes, Header]] = {}
+
+
+def header_of(line: bytes) -> Header:
+    """The header of this line, from then on `remembered` by it; raises `Malformed`."""
+    match = _HEADER.fullmatch(line)
+    if match is None:
+        raise Malformed("a header is not well-formed")
+    header = Header(_kind_of(match[1].lower()), match[2].rstrip(b" \t"))
+    if len(line) <= _REMEMBERED_LINE_BYTES:
+        if len(remembered) >= _REMEMBERED_LINES:
+            remembered.clear()
+        remembered[line] = header
+    return header
+
+
+def _kind_of(name: bytes) -> Kind:
+    kind = _SPECIAL.get(name)
     if kind is None:
         # Some readers take `_` for `-`: a name that they would mistake for a special one goes no further.
-        folded = lower.replace(b"_", b"-")
+        folded = name.replace(b"_", b"-")
         kind = DROP if folded in _SPECIAL or folded.startswith(b"proxy-") else PASS
-    if len(name) <= _REMEMBERED_NAME_BYTES:
-        if len(remembered) >= _REMEMBERED_NAMES:
-            remembered.clear()
-        remembered[name] = kind
     return kind
 
 
@@ -83,7 +102,7 @@ def framing_of(
 ) -> Framing | None:
     """How the body ends, once the head may pass; None for an interim answer, which is dropped. Raises `Malformed`.
 
-    `text` is the whole head, `status` and the rest what the parser read in it.
+    `text` is the whole head, `status` and the rest what was read in it.
     """
     if not text.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
         raise Malformed("it is not HTTP/1.1 or HTTP/1.0")
@@ -91,7 +110,7 @@ def framing_of(
         if not 100 <= status < 200 or status == 101:
             raise Malformed("its status cannot be passed on")
         return None
-    if codings and ([coding.strip().lower() for coding in codings] != [b"chunked"] or text.startswith(b"HTTP/1.0")):
+    if codings and ([coding.lower() for coding in codings] != [b"chunked"] or text.startswith(b"HTTP/1.0")):
         # In HTTP/1.0 too it is a faulty framing (RFC 9112 section 6.1).
         raise Malformed("its transfer coding is not chunked alone, in HTTP/1.1")
     if head_request or status in (204, 304):
@@ -132,7 +151,7 @@ def client_head(
         end = b"Connection: close\r\n\r\n"
     else:
         end = b"Connection: keep-alive\r\n\r\n" if terms.http10 else b"\r\n"
-    return b"".join((_STATUS_LINES[status], *lines, framed, terms.lines, end))
+    return b"\r\n".join((_STATUS_LINES[status], *lines, framed + terms.lines + end))
 
 
 def without_named(lines: Iterable[bytes], connections: Iterable[bytes]) -> list[bytes]:
@@ -144,7 +163,7 @@ def without_named(lines: Iterable[bytes], connections: Iterable[bytes]) -> list[
 def _status_line(status: int) -> bytes:
     # The phrase is the standard's: the upstream's may hold any byte, and says nothing (RFC 9112 section 4).
     phrases = {known.value: known.phrase for known in HTTPStatus}
-    return f"HTTP/1.1 {status} {phrases.get(status, '')}\r\n".encode("ascii")
+    return f"HTTP/1.1 {status} {phrases.get(status, '')}".encode("ascii")
 
 
 _STATUS_LINES: Final = {status: _status_line(status) for status in range(200, 600)}

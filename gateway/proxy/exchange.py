@@ -364,13 +364,14 @@ class Exchange(asyncio.Protocol):
         self._pool.rested(self)
 
     def _outcome(self, *, aborted: bool) -> Outcome:
+        answer, asked_at, first_byte_at = self._answer, self._asked_at, self._first_byte_at
         return Outcome(
-            status=self._answer.status if self._started else 0,
-            bytes_out=self._answer.body_bytes,
-            keep_alive=self._answer.keep_alive and not aborted,
-            aborted=aborted,
-            upstream_seconds=time.perf_counter() - self._asked_at,
-            first_byte_seconds=max(0.0, self._first_byte_at - self._asked_at),
+            answer.status if self._started else 0,
+            answer.body_bytes,
+            answer.keep_alive and not aborted,
+            aborted,
+            time.perf_counter() - asked_at,
+            first_byte_at - asked_at if first_byte_at else 0.0,
         )
 
     def _set_deadline(self) -> None:

@@ -37,7 +37,7 @@ def filled(text: str, gateway: Running) -> bytes:
 async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     """One gateway for all rows, which none of them may harm."""
     directory = tmp_path_factory.mktemp("http")
-    async with running(directory, {"timeouts.header": 1.0, "timeouts.idle": 0.4}) as started:
+    async with running(directory, {"timeouts.header": 1.0, "timeouts.idle": 0.2}) as started:
         yield started
 
 
