@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -71,6 +72,11 @@ _MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
 
 def _measured(options: argparse.Namespace) -> Report:
     _refuse_without(missing_tools())
+    with _alone():
+        return _report(options)
+
+
+def _report(options: argparse.Namespace) -> Report:
     about = circumstances(sys.argv[1:])
     cores = _cores(options.cores)
     os.sched_setaffinity(0, {cores.load})
@@ -96,6 +102,17 @@ def _bench(directory: Path, cores: Cores, options: argparse.Namespace) -> Iterat
         check_metrics(ours.admin_port, bench.sent[GATEWAY])
     check_log("Envoy", proxy.log, _PROXIED_LINE, bench.sent[ENVOY])
     check_log("The gateway", ours.log, _ALLOWED_LINE, bench.sent[GATEWAY])
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """No second bench beside this one. The name is the kernel's, unix(7), and goes with the process however it ends."""
+    with socket.socket(socket.AF_UNIX) as name:
+        try:
+            name.bind("\0gateway-bench")
+        except OSError:
+            raise BenchError("Another bench runs on this machine: the two would measure each other.") from None
+        yield
 
 
 def _cores(text: str) -> Cores:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -25,7 +26,7 @@ from gateway.metrics import Metrics
 from gateway.proxy.authenticate import Authenticator
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.documents import Documents
-from gateway.proxy.forwarding import Forwarding
+from gateway.proxy.forwarding import READ, Forwarding
 from gateway.proxy.handler import Handler, Plane
 from gateway.proxy.record import Recorder
 from gateway.proxy.regions import Regions
@@ -101,7 +102,10 @@ class App:
         only_to: Mapping[str, Sequence[str]] | None = None,
         before_admin: Callable[["App"], None] | None = None,
     ) -> None:
-        check_parser()
+        try:
+            check_parser()
+        except RuntimeError as error:
+            raise CannotStart(str(error)) from error
         self.settings = settings
         self._store = store
         self._request_log = log
@@ -128,7 +132,7 @@ class App:
         self._handler = Handler(
             self._plane(self.policy),
             self._authenticator,
-            HeaderRules(settings.headers.forward, read={name for names in (only_to or {}).values() for name in names}),
+            HeaderRules(settings.headers.forward, read=READ.union(*(only_to or {}).values())),
             self._forwarding(only_to or {}),
             Recorder(log, self.metrics),
             self._clock,
@@ -210,6 +214,7 @@ class App:
         )
         return Plane(
             graphql_path=settings.graphql.path,
+            graphql_path_and_query=f"{settings.graphql.path}?",
             upstream_path=settings.graphql.upstream_path.encode("ascii"),
             documents=documents,
             routes=Routes(_rules(settings)),
@@ -336,8 +341,9 @@ async def _listening(start: Callable[[], Awaitable[_T]], where: Listen | Admin, 
     try:
         return await start()
     except OSError as error:
+        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise CannotStart(
-            f"Cannot listen for {what} at {where.host} port {where.port}: {os.strerror(error.errno or 0)}. "
+            f"Cannot listen for {what} at {where.host} port {where.port}: {why}. "
             "Stop what uses the port, or choose another."
         ) from error
 

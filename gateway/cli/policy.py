@@ -69,7 +69,11 @@ def init(
 
 def read_text(file: Path) -> str:
     """The text of a file as it is, line ends included. Raises `OSError`, and `SchemaInvalid` where it is not UTF-8."""
-    raw = file.read_bytes()
+    return decoded(file.read_bytes())
+
+
+def decoded(raw: bytes) -> str:
+    """Bytes as text. Raises `SchemaInvalid` with the line where they are not UTF-8."""
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
@@ -78,7 +82,7 @@ def read_text(file: Path) -> str:
 
 
 @contextmanager
-def faults_told(file: Path) -> Iterator[None]:
+def faults_told(file: Path | str) -> Iterator[None]:
     """Tell each fault of a file on standard error, as `FILE:LINE: sentence`, and exit with 1."""
     try:
         yield
@@ -156,9 +160,9 @@ def _next_steps(compiled: Policy, out: Path | None) -> Iterator[str]:
     closed = closed_sentence(compiled)
     if closed:
         yield closed
+        yield "Replace @closed on what is needed by who may use it, and look through each @ownUser."
     name = out or "FILE"
-    yield "Replace @closed on what is needed by who may use it, and look through each @ownUser."
-    yield f"Then: gateway policy check --schema {name}, and to try it: gateway dev --schema {name}"
+    yield f"Check it: gateway policy check --schema {name}, and try it: gateway dev --schema {name}"
 
 
 # Tables, for `explain` too --------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ Permission is built in one place, `verdict`. Whoever forwards must hold an `Allo
 constructs one, so forwarding without a decision does not type-check.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -239,14 +239,14 @@ Permission = Allow | Reported
 _ALLOW: Final = Allow()
 
 
-def verdict(findings: Iterable[Finding], *, report: bool = False, hide_unknown: bool = False) -> Decision:
+def verdict(findings: Collection[Finding], *, report: bool = False, hide_unknown: bool = False) -> Decision:
     """Allow when nothing was found; in report mode let pass what is reportable; deny everything else.
 
     Findings that are `firm` are never let pass: an unknown field of the root is one nobody has decided about.
     """
-    found = tuple(findings)
-    if not found:
+    if not findings:
         return _ALLOW
+    found = tuple(dict.fromkeys(findings))
     deny = Deny(found, hide_unknown)
     if report and all(map(_reportable, found)):
         return Reported(deny)

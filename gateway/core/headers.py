@@ -24,10 +24,9 @@ ALLOWED: Final = (
     "idempotency-key",
 )
 
-_DROP: Final = 0
-_FORWARD: Final = 1
-_READ: Final = 2
-_BOTH: Final = 3
+_FORWARD: Final = 1  # goes upstream
+_READ: Final = 2  # is read here
+_RARE: Final = 4  # asks for a closer look at the request
 _READ_NAMES: Final = frozenset(
     {
         "accept",
@@ -46,6 +45,9 @@ _READ_NAMES: Final = frozenset(
         "x-request-id",
     }
 )
+_RARE_NAMES: Final = frozenset(
+    {"content-encoding", "expect", "transfer-encoding", "x-request-id"}
+)
 _MEMORY: Final = 512  # Spellings of names that are remembered; a client that invents more empties the memory.
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~-]{1,128}")
@@ -57,30 +59,32 @@ _HOST: Final = re.compile(rb"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253})|\[[0-9A-Fa-
 class Inbound:
     """The headers of one request: the values that are read, and the lines that go upstream.
 
-    Values of repeated headers are kept apart; the reader decides what more than one means.
+    `first` has the first value of each; `rare` is true where one of them asks for a closer look: another framing, an
+    expectation, a content coding, an id of the client's, or a header that stands twice.
     """
 
-    __slots__ = ("forwarded_lines", "values")
+    __slots__ = ("_further", "first", "forwarded_lines", "rare")
 
-    def __init__(self, values: dict[bytes, list[bytes]], forwarded_lines: list[bytes]) -> None:
-        self.values = values
+    def __init__(
+        self, first: dict[bytes, bytes], further: dict[bytes, list[bytes]], forwarded_lines: list[bytes], rare: bool
+    ) -> None:
+        self.first = first
+        self._further = further
         self.forwarded_lines = forwarded_lines
+        self.rare = rare
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a header, in order."""
-        return self.values.get(name, _NONE)
+        value = self.first.get(name)
+        if value is None:
+            return []
+        return [value, *self._further[name]] if name in self._further else [value]
 
     def one(self, name: bytes) -> bytes | None:
         """The value of a header that may stand once; a second one makes the request malformed."""
-        found = self.values.get(name)
-        if found is None:
-            return None
-        if len(found) > 1:
+        if name in self._further:
             raise refuse(Reason.REQUEST_MALFORMED, f"The header {name.decode()} stands more than once.")
-        return found[0]
-
-
-_NONE: Final[list[bytes]] = []
+        return self.first.get(name)
 
 
 class HeaderRules:
@@ -96,26 +100,26 @@ class HeaderRules:
     def sort(self, raw_headers: Iterable[tuple[bytes, bytes]]) -> Inbound:
         """The headers of one request, sorted; `raw_headers` as they were received."""
         kinds = self._kinds
-        values: dict[bytes, list[bytes]] = {}
+        first: dict[bytes, bytes] = {}
+        further: dict[bytes, list[bytes]] = {}
         lines: list[bytes] = []
+        seen = 0
         for name, value in raw_headers:
-            entry = kinds.get(name)
-            if entry is None:
-                entry = self._learn(name)
-            kind, lower = entry
+            kind, lower = kinds.get(name) or self._learn(name)
+            seen |= kind
             if kind & _READ:
-                if lower in values:
-                    values[lower].append(value)
+                if lower in first:
+                    further.setdefault(lower, []).append(value)
                 else:
-                    values[lower] = [value]
+                    first[lower] = value
             if kind & _FORWARD:
-                lines += (name, b": ", value, b"\r\n")
-        return Inbound(values, lines)
+                lines.append(b"%b: %b\r\n" % (name, value))
+        return Inbound(first, further, lines, bool(seen & _RARE or further))
 
     def _learn(self, name: bytes) -> tuple[int, bytes]:
         lower = name.lower()
         text = lower.decode("ascii", "replace")
-        kind = (_FORWARD if text in self._allowed else _DROP) | (_READ if text in self._read else _DROP)
+        kind = (text in self._allowed) * _FORWARD | (text in self._read) * _READ | (text in _RARE_NAMES) * _RARE
         if len(self._kinds) >= _MEMORY:
             self._kinds.clear()
         self._kinds[name] = (kind, lower)
@@ -132,10 +136,14 @@ def request_id(inbound: Inbound) -> bytes | None:
 
 def check_framing(inbound: Inbound, *, http10: bool) -> None:
     """Refuse what two parsers could frame differently (RFC 9112 sections 6.1 and 6.3): any transfer coding but
-    `chunked`, chunked in HTTP/1.0, and a Host that is no host."""
-    codings = inbound.values.get(b"transfer-encoding")
-    if codings is not None and (len(codings) > 1 or codings[0].lower() != b"chunked" or http10):
+    `chunked`, and chunked in HTTP/1.0."""
+    codings = inbound.all(b"transfer-encoding")
+    if codings and ([coding.lower() for coding in codings] != [b"chunked"] or http10):
         raise refuse(Reason.REQUEST_MALFORMED, "The only transfer coding is chunked, in HTTP/1.1.")
+
+
+def check_host(inbound: Inbound) -> None:
+    """Refuse a Host that is no host. HTTP/1.0 may come without; that HTTP/1.1 has one, the parser has made sure."""
     host = inbound.one(b"host")
     if host is not None and not _HOST.fullmatch(host):
         raise refuse(Reason.REQUEST_MALFORMED, "The Host header is not a host.")
@@ -143,21 +151,26 @@ def check_framing(inbound: Inbound, *, http10: bool) -> None:
 
 def expects_continue(inbound: Inbound, *, http10: bool) -> bool:
     """Whether the client waits for 100 Continue. HTTP/1.0 has no expectations (RFC 9110 section 10.1.1)."""
-    values = inbound.values.get(b"expect")
-    if values is None or http10:
+    values = inbound.all(b"expect")
+    if not values or http10:
         return False
-    if len(values) > 1 or values[0].lower() != b"100-continue":
+    if [value.lower() for value in values] != [b"100-continue"]:
         raise refuse(Reason.EXPECTATION_FAILED)
     return True
 
 
 def check_json(inbound: Inbound) -> None:
     """Refuse every body that does not say it is JSON in UTF-8, and every content coding."""
-    if b"content-encoding" in inbound.values:
-        raise refuse(Reason.UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding.")
+    check_plain(inbound)
     value = inbound.one(b"content-type")
     if value != b"application/json" and (value is None or not _JSON.fullmatch(value)):
         raise refuse(Reason.UNSUPPORTED_MEDIA_TYPE)
+
+
+def check_plain(inbound: Inbound) -> None:
+    """Refuse every content coding: what cannot be read cannot be judged."""
+    if b"content-encoding" in inbound.first:
+        raise refuse(Reason.UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding.")
 
 
 def declared_length(inbound: Inbound) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 from gateway.core.decision import Decision, Finding, Reason, scope_missing, verdict
 from gateway.core.operation import Given, Operation
 from gateway.core.policy import Caller, Policy, UserScoping
-from gateway.core.principal import KeyPrincipal, Principal
+from gateway.core.principal import KeyPrincipal, Principal, UserPrincipal
 from gateway.core.values import ABSENT, Judgement, TooManyValues, Variables, literal
 
 
@@ -19,17 +19,22 @@ def decide(policy: Policy, principal: Principal, operation: Operation, variables
         found = _key_findings(policy, principal, operation, variables)
         caller = Caller.KEY
     else:
-        found = list(operation.user_findings)
-        judgement = Judgement(
-            policy.inputs,
-            own_app=principal.app_id,
-            own_user=principal.user_id,
-            strict=policy.scoping(principal.region) is UserScoping.ARGUMENTS,
-        )
-        found += _value_findings(judgement, operation.user_values, operation, variables)
+        found = _user_findings(policy, principal, operation, variables)
         caller = Caller.USER
-    hide = bool(policy.options.introspection.closed_to & caller)
-    return verdict(dict.fromkeys(found), report=policy.options.report, hide_unknown=hide)
+    hide = bool(found and policy.options.introspection.closed_to & caller)
+    return verdict(found, report=policy.options.report, hide_unknown=hide)
+
+
+def _user_findings(
+    policy: Policy, principal: UserPrincipal, operation: Operation, variables: Mapping[str, Any]
+) -> list[Finding]:
+    judgement = Judgement(
+        policy.inputs,
+        own_app=principal.app_id,
+        own_user=principal.user_id,
+        strict=policy.scoping(principal.region) is UserScoping.ARGUMENTS,
+    )
+    return [*operation.user_findings, *_value_findings(judgement, operation.user_values, operation, variables)]
 
 
 def _key_findings(

@@ -65,12 +65,13 @@ class Operation:
     """An analysed operation: what decides about it for either kind of caller but for the values of variables.
 
     `key_findings` and `user_findings` hold whatever the variables are; `demands` are the scopes a key must hold;
-    `key_values` and `user_values` wait for the variables. Valid for the policy it was analysed under, and no other.
+    `key_values` and `user_values` wait for the variables. `names` is how logs name it: name, type, root fields. Valid
+    for the policy it was analysed under, and no other.
     """
 
     kind: str
     name: str | None
-    root_fields: tuple[str, ...]
+    names: dict[str, object]
     variables: dict[str, VariableDefinitionNode]
     touched: tuple[Touch, ...]
     demands: tuple[Demand, ...]
@@ -91,10 +92,12 @@ def analyse(policy: Policy, text: str, operation_name: str | None, limits: Docum
     _check_conditions(policy, document.conditions)
     walk = _Walk(policy, dict(document.fragments))
     walk.run(root, operation.selection_set)
+    kind = operation.operation.value
+    name = operation.name.value if operation.name else None
     return Operation(
-        kind=operation.operation.value,
-        name=operation.name.value if operation.name else None,
-        root_fields=tuple(walk.root_fields),
+        kind=kind,
+        name=name,
+        names={"operation": name, "type": kind, "root_fields": tuple(walk.root_fields)},
         variables=dict(document.variables),
         touched=tuple(walk.touched),
         demands=tuple(walk.demands.values()),

@@ -119,7 +119,7 @@ def _query(rule: RouteRule, text: str) -> dict[str, str]:
 
 def decide_route(match: RouteMatch, principal: Principal | None, *, report: bool = False) -> Decision:
     """Whether this caller may use this route; `principal` is None on an open route without a credential."""
-    return verdict(_findings(match, principal), report=report)
+    return verdict(list(_findings(match, principal)), report=report)
 
 
 def _findings(match: RouteMatch, principal: Principal | None) -> Iterable[Finding]:

@@ -244,12 +244,12 @@ class _Scopes:
 
 
 def _scope_type(document: DocumentNode) -> str:
-    for definition in document.definitions:
-        if isinstance(definition, DirectiveDefinitionNode) and definition.name.value == "requiresScopes":
-            for node in definition.arguments or ():
-                if node.name.value == "scopes":
-                    return _named(node.type)
-    return "Scope"
+    return next(
+        _named(node.type)
+        for definition in document.definitions
+        if isinstance(definition, DirectiveDefinitionNode) and definition.name.value == "requiresScopes"
+        for node in definition.arguments or ()
+    )
 
 
 def _named(node: TypeNode) -> str:

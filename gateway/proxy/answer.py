@@ -1,8 +1,8 @@
 """An upstream's answer, read strictly and rewritten for the client. Bytes in, bytes out: no socket, no clock.
 
-`httptools` (llhttp) reads heads and chunks. It is lenient about where a message ends: it skips blank lines before a
-status line, and reads on into whatever follows a complete answer. So this module finds the end of each head and of
-each counted body itself and feeds the parser exactly those bytes, and looks at what a chunked body ends with.
+`httptools` (llhttp) checks heads and takes chunks apart. It is lenient about where a message ends: it skips blank lines
+before a status line, and reads on into whatever follows a complete answer. So this module finds the end of each head
+and of each counted body itself and feeds the parser exactly those bytes, and looks at what a chunked body ends with.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,6 @@ from gateway.proxy.answer_head import (
     PASS,
     Framing,
     Malformed,
-    Terms,
     client_head,
     framing_of,
     header_of,
@@ -31,7 +30,6 @@ from gateway.proxy.answer_head import (
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _LAST_CHUNK: Final = b"0\r\n\r\n"
-_NO_TERMS: Final = Terms()
 
 
 class Answer:
@@ -46,15 +44,17 @@ class Answer:
         "_ended",
         "_framing",
         "_head_bytes",
+        "_head_request",
+        "_http10",
         "_lasting",
         "_left",
+        "_own",
         "_parser",
         "_parts",
         "_room",
         "_seen",
         "_surplus",
         "_tail",
-        "_terms",
         "_whole",
         "body_bytes",
         "complete",
@@ -77,12 +77,14 @@ class Answer:
         self._parts: list[bytes] = []
         self.on_body: Callable[[bytes], None] = self._parts.append
         self._parser = HttpResponseParser(self)
-        self.expect(_NO_TERMS)
+        self.expect(b"", http10=False, keep_alive=False, head_request=False)
 
-    def expect(self, terms: Terms) -> None:
-        """The next answer begins, to be given on these terms."""
-        self._terms = terms
-        self.keep_alive = terms.keep_alive
+    def expect(self, own: bytes, *, http10: bool, keep_alive: bool, head_request: bool) -> None:
+        """The next answer begins. `own` are lines for its head, each ended by CRLF; the rest is what was asked for."""
+        self._own = own
+        self._http10 = http10
+        self._head_request = head_request
+        self.keep_alive = keep_alive
         self.status = self.body_bytes = 0
         self.complete = self._ended = self._lasting = self._surplus = self._chunking = False
         self._framing: Framing = EMPTY
@@ -95,22 +97,31 @@ class Answer:
         """The connection may carry another exchange: the answer ended where it said it would, and nothing followed."""
         return self._ended and self._lasting and not self._surplus
 
-    def feed(self, data: bytes) -> bytes:
-        """The bytes for the client that `data` makes; empty while there are none."""
-        if self.status:
-            return self._frame(self._read_body(data))
-        head, rest = self._read_heads(data)
-        return head + self._frame(self._read_body(rest)) if head else head
-
     @property
     def ends_with_connection(self) -> bool:
         """A clean end of the connection now is the end of the answer; anywhere else it comes too soon."""
         return self.status != 0 and self._framing is CLOSE
 
+    def feed(self, data: bytes) -> bytes:
+        """The bytes for the client that `data` makes; empty while there are none."""
+        head = b""
+        if not self.status:
+            head, data = self._read_heads(data)
+            if not head:
+                return b""
+        framing = self._framing
+        if framing is COUNTED:
+            return head + self._read_counted(data)
+        if framing is EMPTY:
+            self.complete = True
+            self._surplus = self._surplus or bool(data)
+            return head
+        return head + self._framed(self._read_chunks(data) if framing is CHUNKED else data)
+
     def end(self) -> bytes:
         """The last bytes for the client of an answer that ended with the connection."""
         self.complete = True
-        return self._frame(b"")
+        return self._framed(b"")
 
     def on_message_begin(self) -> None:
         """The parser's call: a message begins, which after a complete one is too much."""
@@ -135,39 +146,28 @@ class Answer:
             if found < 0:
                 break
             data = data[end:]
-            if head := self._settle():
+            text, self._seen = self._seen[:found], b""
+            if head := self._settle(text):
                 return head, data
         return b"", b""
 
-    def _settle(self) -> bytes:
+    def _settle(self, text: bytes) -> bytes:
         """A head is whole: judge it. The head for the client, empty if this was an interim answer."""
-        terms, text = self._terms, self._seen
-        lines, length, codings, connections = _headers(text[: text.index(_END_OF_HEAD)])
+        lines, length, codings, connections = _headers(text)
         status = self._parser.get_status_code()
-        framing = framing_of(text, status, length, codings, head_request=terms.head_request)
-        self._seen = b""
+        framing = framing_of(text, status, length, codings, head_request=self._head_request)
         if framing is None:
             self._ended = False
             return b""
         self.status, self._framing, self._left = status, framing, length or 0
         if framing is CHUNKED or framing is CLOSE:
-            self._chunking = not terms.http10
-            self.keep_alive = self.keep_alive and not terms.http10
+            self._chunking = not self._http10
+            self.keep_alive = self.keep_alive and not self._http10
         if connections:
             lines = without_named(lines, connections)
-        return client_head(status, lines, framing, length, terms, keep_alive=self.keep_alive)
-
-    def _read_body(self, data: bytes) -> bytes:
-        framing = self._framing
-        if framing is COUNTED:
-            return self._read_counted(data)
-        if framing is CHUNKED:
-            return self._read_chunks(data)
-        if framing is EMPTY:
-            self.complete = True
-            self._surplus = self._surplus or bool(data)
-            return b""
-        return data
+        return client_head(
+            status, lines, self._own, framing, length, http10=self._http10, keep_alive=self.keep_alive
+        )
 
     def _read_counted(self, data: bytes) -> bytes:
         if len(data) > self._left:
@@ -178,6 +178,7 @@ class Answer:
         self._parts.clear()
         self._whole = b""
         self.complete = self._ended
+        self.body_bytes += len(data)
         return data
 
     def _read_chunks(self, data: bytes) -> bytes:
@@ -215,7 +216,7 @@ class Answer:
         except HttpParserError as error:
             raise Malformed(str(error)) from None
 
-    def _frame(self, body: bytes) -> bytes:
+    def _framed(self, body: bytes) -> bytes:
         self.body_bytes += len(body)
         if not self._chunking:
             return body

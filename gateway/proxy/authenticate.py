@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from gateway.core.credential import key_principal, prove_nothing, user_principal
 from gateway.core.decision import Reason, Refused, Unavailable, refuse
 from gateway.core.headers import identity_lines
-from gateway.core.principal import Principal
+from gateway.core.principal import KeyPrincipal, Principal
 from gateway.core.records import Fault
-from gateway.core.token import Kind, Prefixes, Token, parse_token, verifier
+from gateway.core.token import Kind, Prefixes, Token, parse_token
 from gateway.store.contract import Store, StoreUnavailable
 
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A principal, with what every request of it needs again, and until when it may be taken from memory."""
+    """A principal, with what every request of it needs again: its identity headers, how the log names it, and until
+    when (UTC milliseconds) it may be taken from memory."""
 
     principal: Principal
     credential_id: str
     identity: bytes
+    names: dict[str, str]
     fresh_until: int
 
 
@@ -54,16 +56,12 @@ class Authenticator:
         self.misses = 0
         self.used: dict[str, int] = {}
 
-    def revision(self) -> int:
-        """The store's revision; a request that waited for its body compares it to know whether to prove again."""
-        try:
-            return self._store.revision()
-        except StoreUnavailable as error:
-            raise Unavailable(Reason.STORE_UNAVAILABLE, retry_after=1) from error
-
     def recall(self, digest: bytes, now: int) -> Proven | None:
         """The principal of a token proven before, if nothing can have ended since."""
-        revision = self.revision()
+        try:
+            revision = self._store.revision()
+        except StoreUnavailable as error:
+            raise _away(error) from error
         if revision != self._revision:
             self._memory.clear()
             self._revision = revision
@@ -74,12 +72,11 @@ class Authenticator:
         self.used[proven.credential_id] = now
         return proven
 
-    async def prove(self, token: bytes, clock: Callable[[], int]) -> Proven:
-        """The principal of a token. Raises `CredentialRefused` for a false one, `Unavailable` when nobody can tell."""
-        digest = verifier(token)
-        proven = self.recall(digest, clock())
-        if proven is not None:
-            return proven
+    async def prove(self, token: bytes, digest: bytes, clock: Callable[[], int]) -> Proven:
+        """The principal of a token that is not remembered; `digest` is its verifier.
+
+        Raises `CredentialRefused` for a false one, `Unavailable` when nobody can tell.
+        """
         self.misses += 1
         parsed = parse_token(token, self._prefixes)
         if isinstance(parsed, Fault):
@@ -88,12 +85,11 @@ class Authenticator:
         try:
             outcome = await self._look_up(parsed, clock)
         except StoreUnavailable as error:
-            raise Unavailable(Reason.STORE_UNAVAILABLE, retry_after=1) from error
+            raise _away(error) from error
         if isinstance(outcome, Fault):
             raise CredentialRefused(outcome)
         proven = self._proven(outcome, parsed.id, clock())
-        if self.revision() == revision:  # What was read before a revocation must not be remembered after it.
-            self._remember(digest, proven)
+        self._remember(digest, proven, revision)
         self.used[proven.credential_id] = clock()
         return proven
 
@@ -114,11 +110,22 @@ class Authenticator:
 
     def _proven(self, principal: Principal, credential_id: str, now: int) -> Proven:
         fresh_until = min(principal.expires_at, now + self._milliseconds)
-        return Proven(principal, credential_id, identity_lines(principal), fresh_until)
+        return Proven(principal, credential_id, identity_lines(principal), _names(principal), fresh_until)
 
-    def _remember(self, digest: bytes, proven: Proven) -> None:
+    def _remember(self, digest: bytes, proven: Proven, revision: int) -> None:
+        if revision != self._revision:  # What was read before a revocation must not be remembered after it.
+            return
         self._memory.pop(digest, None)
         if len(self._memory) >= self._entries:
             del self._memory[next(iter(self._memory))]
         self._memory[digest] = proven
 
+
+def _names(principal: Principal) -> dict[str, str]:
+    if isinstance(principal, KeyPrincipal):
+        return {"app": principal.app_id, "key": principal.key_id}
+    return {"app": principal.app_id, "user": principal.user_id}
+
+
+def _away(error: StoreUnavailable) -> Unavailable:
+    return Unavailable(Reason.STORE_UNAVAILABLE, str(error), retry_after=1)

@@ -7,13 +7,13 @@ caught an exception would answer, and put a second response inside the first one
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, cast
 
 from gateway.core.decision import Reason, Unavailable
 from gateway.proxy.answer import Answer
-from gateway.proxy.answer_head import Malformed, Terms
+from gateway.proxy.answer_head import Malformed
 from gateway.proxy.deadlines import NEVER, Deadlines
 
 
@@ -131,6 +131,7 @@ class Exchange(asyncio.Protocol):
         "_transport",
         "_writable",
         "deadline",
+        "used",
     )
 
     def __init__(self, name: str, limits: UpstreamLimits, deadlines: Deadlines, pool: Pool) -> None:
@@ -149,34 +150,49 @@ class Exchange(asyncio.Protocol):
         self._held = False
         self._first_byte_at = 0.0
         self.deadline = NEVER
+        self.used = False
 
     def usable(self) -> bool:
         """An exchange may start: none runs, the connection is open and has been neither idle nor alive for too long."""
         return self._client is None and not self._transport.is_closing() and self._loop.time() < self.deadline
 
-    async def run(
-        self, client: Client, head: bytes, body: bytes | AsyncIterator[bytes], terms: Terms, *, chunked: bool
-    ) -> Outcome:
-        """Send the request and relay the answer; `chunked` frames an iterated body.
+    def run(
+        self,
+        client: Client,
+        head: bytes,
+        body: bytes | AsyncIterator[bytes],
+        *,
+        own: bytes,
+        http10: bool,
+        keep_alive: bool,
+        head_request: bool,
+        chunked: bool,
+    ) -> Awaitable[Outcome]:
+        """Send the request and relay the answer; to be awaited at once. `chunked` frames an iterated body.
 
         Raises `Unavailable`, or what the body's iterator raised, and only while nothing was written to the client.
+        Whoever cancels has to say `client_left`.
         """
+        done = self._done = self._loop.create_future()
         if client.gone():
             self._rest()
-            return Outcome(0, 0, False, True, 0.0, 0.0)
-        done = self._begin(client, terms)
-        try:
-            if isinstance(body, bytes):
-                self._transport.write(head + body)
-                self._sent_whole()
-            else:
-                self._transport.write(head)
-                await self._stream(body, done, chunked=chunked)
-            return await done
-        except asyncio.CancelledError:
-            client.abort()
-            self.client_left()
-            raise
+            done.set_result(Outcome(0, 0, False, True, 0.0, 0.0))
+            return done
+        self._answer.expect(own, http10=http10, keep_alive=keep_alive, head_request=head_request)
+        self._client = client
+        client.exchange = self
+        self._started = False
+        self._first_byte_at = 0.0
+        self._asked_at = time.perf_counter()
+        if isinstance(body, bytes):
+            self._transport.write(head + body)
+            self._sent = True
+            self.deadline = self._loop.time() + self._limits.first_byte
+            return done
+        self._sent = False
+        self.deadline = NEVER
+        self._transport.write(head)
+        return self._stream(body, done, chunked=chunked)
 
     def retire(self) -> None:
         """End the connection; it is not used again."""
@@ -217,11 +233,11 @@ class Exchange(asyncio.Protocol):
             self._first_byte_at = time.perf_counter()
         if not self._sent:
             self._answer.keep_alive = False  # the rest of the request may still come, or never
-        self._receive(client, data)
+        self._relay(client, data)
 
     def eof_received(self) -> None:
         if self._client is not None and self._answer.ends_with_connection:
-            self._receive(self._client, None)
+            self._relay(self._client, None)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's call
         self._deadlines.discard(self)
@@ -243,18 +259,7 @@ class Exchange(asyncio.Protocol):
 
     # The request.
 
-    def _begin(self, client: Client, terms: Terms) -> asyncio.Future[Outcome]:
-        self._answer.expect(terms)
-        self._client = client
-        client.exchange = self
-        self._sent = self._started = False
-        self._asked_at = time.perf_counter()
-        self._first_byte_at = 0.0
-        self.deadline = NEVER
-        self._done = self._loop.create_future()
-        return self._done
-
-    async def _stream(self, body: AsyncIterator[bytes], done: asyncio.Future[Outcome], *, chunked: bool) -> None:
+    async def _stream(self, body: AsyncIterator[bytes], done: asyncio.Future[Outcome], *, chunked: bool) -> Outcome:
         """Send the body as it comes, until all is sent or the exchange has ended without it."""
         sending = asyncio.create_task(self._send(body, chunked=chunked))
         try:
@@ -264,6 +269,7 @@ class Exchange(asyncio.Protocol):
             await asyncio.wait((sending,))
         if not sending.cancelled() and (fault := sending.exception()) is not None:
             self._give_up(fault)
+        return await done
 
     async def _send(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
         async for part in body:
@@ -272,35 +278,32 @@ class Exchange(asyncio.Protocol):
                 await self._writable.wait()
         if chunked:
             self._transport.write(b"0\r\n\r\n")
-        self._sent_whole()
-
-    def _sent_whole(self) -> None:
         self._sent = True
         self._set_deadline()
 
     # The answer.
 
-    def _receive(self, client: Client, data: bytes | None) -> None:
-        """Relay what came; None is the connection's clean end, where that ends the answer."""
+    def _relay(self, client: Client, data: bytes | None) -> None:
+        """Give on what came; None is the connection's clean end, where that ends the answer."""
+        answer = self._answer
         try:
-            self._give(client, self._answer.end() if data is None else self._answer.feed(data))
+            out = answer.end() if data is None else answer.feed(data)
+            if out:
+                self._started = True
+                client.write(out)
         except Malformed as fault:
             self._give_up(self._unavailable(Reason.UPSTREAM_MALFORMED, str(fault)))
+            return
         except Exception as error:  # noqa: BLE001 - the client must neither wait for ever nor get a second answer
             self._loop.call_exception_handler({"message": "an answer was not relayed", "exception": error})
             self._give_up(error)
-
-    def _give(self, client: Client, data: bytes) -> None:
-        """Write to the client, and see whether that was all, or the client is too slow."""
-        if data:
-            self._started = True
-            client.write(data)
-        if self._client is None:  # it left while it was written to
             return
-        if self._answer.complete:
+        if self._client is None:
+            return  # it left while it was written to
+        if answer.complete:
             self._end(self._outcome(aborted=False), rest=self._reusable())
-        elif self._answer.status:
-            if client.writing_paused:
+        elif answer.status:
+            if client.writing_paused and not self._held:
                 self._hold(client)
             self._set_deadline()
 
@@ -360,6 +363,7 @@ class Exchange(asyncio.Protocol):
             self._done.set_result(result)
 
     def _rest(self) -> None:
+        self.used = True
         self.deadline = min(self._loop.time() + self._limits.idle, self._retire_at)
         self._pool.rested(self)
 

@@ -11,7 +11,11 @@ from gateway.proxy.upstream import Endpoint
 
 Network = IPv4Network | IPv6Network
 
-_VIA: Final = b"Via: 1.1 gateway\r\n"
+READ: Final = frozenset({"via"})
+"""Request headers that are read here and nowhere else."""
+
+_VIA: Final = b"1.1 gateway"
+_NO_NAMES: Final = (b"keep-alive", b"close")
 
 
 class Forwarding:
@@ -34,27 +38,29 @@ class Forwarding:
         identity: bytes,
         client: Connection,
         inbound: Inbound,
-        request_id: str,
+        request_id: bytes,
         length: int | None,
     ) -> bytes:
         """The whole head, final blank line included; `length` is that of the body, None for none at all."""
-        parts = [
-            b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method, target, endpoint.authority),
+        lines = inbound.forwarded_lines
+        if b"connection" in inbound.first:
+            lines = _end_to_end(inbound)
+        if endpoint in self._extra:
+            lines = [*lines, *(_line(name, value) for name in self._extra[endpoint] for value in inbound.all(name))]
+        return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%b%bX-Request-Id: %b\r\n\r\n" % (
+            method,
+            target,
+            endpoint.authority,
             identity,
             self._origin(client, inbound),
-            *inbound.forwarded_lines,
-        ]
-        for name in self._extra.get(endpoint, ()):
-            parts += (b"%b: %b\r\n" % (name, value) for value in inbound.all(name))
-        if length is not None:
-            parts.append(b"Content-Length: %d\r\n" % length)
-        parts.append(b"X-Request-Id: %b\r\n\r\n" % request_id.encode("ascii"))
-        return b"".join(parts)
+            b"".join(lines),
+            b"" if length is None else b"Content-Length: %d\r\n" % length,
+            request_id,
+        )
 
     def _origin(self, client: Connection, inbound: Inbound) -> bytes:
         """Forwarded (RFC 7239), X-Forwarded-* and Via (RFC 9110 section 7.6.3)."""
-        hosts = inbound.all(b"host")
-        host = hosts[0] if hosts else b""
+        host = inbound.first.get(b"host", b"")
         known = client.forwarded
         if known is not None and known[0] == host:
             return known[1]
@@ -67,6 +73,19 @@ class Forwarding:
 
     def _trusts(self, peer: str) -> bool:
         return bool(self._trusted) and _among(peer, self._trusted)
+
+
+def _end_to_end(inbound: Inbound) -> list[bytes]:
+    """What goes upstream but for what Connection names, which ends here (RFC 9110 section 7.6.1)."""
+    options = inbound.all(b"connection")
+    if all(option in _NO_NAMES for option in options):
+        return inbound.forwarded_lines
+    named = {name.strip().lower() for option in options for name in option.split(b",")}
+    return [line for line in inbound.forwarded_lines if line.partition(b":")[0].lower() not in named]
+
+
+def _line(name: bytes, value: bytes) -> bytes:
+    return b"%b: %b\r\n" % (name, value)
 
 
 def _among(peer: str, networks: tuple[Network, ...]) -> bool:
@@ -88,15 +107,16 @@ def _origin(peer: str, host: bytes, scheme: bytes, trusted: Inbound | None) -> b
     element = b'for="[%b]"' % address if ":" in node else b"for=%b" % address
     forwarded = [element + (b';host="%b"' % host if host else b"") + b";proto=" + scheme]
     hops = [address]
+    via = [_VIA]
     if trusted is not None:
         hops = [*trusted.all(b"x-forwarded-for"), *hops]
+        via = [*trusted.all(b"via"), *via]
         forwarded = [*trusted.all(b"forwarded"), *forwarded]
         host = _first(trusted.all(b"x-forwarded-host"), host)
         scheme = _first(trusted.all(b"x-forwarded-proto"), scheme)
     lines = [
         b"Forwarded: %b\r\nX-Forwarded-For: %b\r\n" % (b", ".join(forwarded), b", ".join(hops)),
-        b"X-Forwarded-Proto: %b\r\n" % scheme,
-        _VIA,
+        b"X-Forwarded-Proto: %b\r\nVia: %b\r\n" % (scheme, b", ".join(via)),
     ]
     if host:
         lines.append(b"X-Forwarded-Host: %b\r\n" % host)

@@ -10,14 +10,16 @@ from aiohttp import http, streams
 from aiohttp.web_protocol import RequestPayloadError
 
 from gateway.core.credential import bearer
-from gateway.core.decision import Allow, Deny, Finding, Permission, Reason, Refused, Unavailable, permitted, refuse
+from gateway.core.decision import Allow, Decision, Deny, Finding, Permission, Reason, Refused, Unavailable, permitted, refuse
 from gateway.core.headers import (
     HeaderRules,
     Inbound,
     Media,
     accepted,
     check_framing,
+    check_host,
     check_json,
+    check_plain,
     declared_length,
     expects_continue,
     identity_lines,
@@ -26,6 +28,7 @@ from gateway.core.headers import (
 from gateway.core.judge import decide
 from gateway.core.message import message_from
 from gateway.core.routing import MethodNotAllowed, RouteMatch, Routes, decide_route
+from gateway.core.token import verifier
 from gateway.proxy.authenticate import Authenticator, CredentialRefused, Proven
 from gateway.proxy.documents import Documents
 from gateway.proxy.forwarding import Forwarding
@@ -46,6 +49,7 @@ class Plane:
     """What requests are judged and forwarded by. One value, swapped whole: a request sees one of them only."""
 
     graphql_path: str
+    graphql_path_and_query: str
     upstream_path: bytes
     documents: Documents
     routes: Routes
@@ -86,11 +90,12 @@ class Handler:
     ) -> bool:
         """Handle one request, and tell whether the client's connection may go on."""
         plane = self.plane
-        graphql = message.path.partition("?")[0] == plane.graphql_path
+        graphql = message.path == plane.graphql_path or message.path.startswith(plane.graphql_path_and_query)
         record = self._recorder.begin(message.method, Shape.GRAPHQL if graphql else Shape.PROBLEM)
-        record.keep_alive = message.version == http.HttpVersion11 and not message.should_close and not message.upgrade
         try:
             inbound = self._head(client, message, record)
+            record.keep_alive = not (message.should_close or message.upgrade or record.http10)
+            record.expects_continue = inbound.rare and expects_continue(inbound, http10=record.http10)
             if graphql:
                 await self._operation(plane, client, message, inbound, payload, record)
             else:
@@ -144,20 +149,30 @@ class Handler:
     ) -> None:
         if message.path != plane.graphql_path:
             raise refuse(Reason.PARAMETER_UNKNOWN, "The GraphQL path takes no query string.")
-        record.shape = self._shape(inbound)
+        if b"accept" in inbound.first:
+            record.shape = self._shape(inbound)
         if message.method != "POST":
             raise MethodNotAllowed(("POST",))
         check_json(inbound)
-        _check_length(inbound, plane.body_bytes)
+        _check_length(inbound, payload, plane.body_bytes)
         token = bearer(inbound.all(b"authorization"))
-        proven = await self._authenticator.prove(token, self._clock)
+        digest = verifier(token)
+        proven = self._authenticator.recall(digest, self._clock()) or await self._prove(token, digest)
         record.caller = proven
-        body, proven = await self._body(client, inbound, payload, plane.body_bytes, token, proven, record)
+        if payload.is_eof():
+            body = payload.read_nowait()
+        else:
+            body = await _arriving(client, payload, plane.body_bytes, record)
+            # A slow body must not outlive a revocation.
+            proven = self._authenticator.recall(digest, self._clock()) or await self._prove(token, digest)
+        record.bytes_in = len(body)
+        if len(body) > plane.body_bytes:
+            raise refuse(Reason.BODY_TOO_LARGE)
         asked = message_from(body, max_depth=plane.json_depth)
-        operation = plane.documents.operation(asked.query, asked.operation_name)
-        record.operation = operation
-        permission = permitted(decide(plane.documents.policy, proven.principal, operation, asked.variables))
-        endpoint = self._endpoint(plane, proven, inbound, record)
+        documents = plane.documents
+        record.operation = operation = documents.operation(asked.query, asked.operation_name)
+        permission = permitted(decide(documents.policy, proven.principal, operation, asked.variables))
+        endpoint = self._endpoint(plane, proven.principal.region, inbound, record)
         head = self._forwarding.head(
             endpoint, b"POST", plane.upstream_path, proven.identity, client, inbound, record.request_id, len(body)
         )
@@ -174,24 +189,33 @@ class Handler:
     ) -> None:
         match = plane.routes.match(message.method, message.path)
         record.route = match.rule.coordinate
-        if inbound.all(b"content-encoding"):
-            raise refuse(Reason.UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding.")
-        _check_length(inbound, plane.route_body_bytes)
-        proven = None
-        body = b""
-        if not match.rule.open or inbound.all(b"authorization"):
+        check_plain(inbound)
+        _check_length(inbound, payload, plane.route_body_bytes)
+        token, digest, proven = b"", b"", None
+        if not match.rule.open or b"authorization" in inbound.first:
             token = bearer(inbound.all(b"authorization"))
-            proven = await self._authenticator.prove(token, self._clock)
-            record.caller = proven
-            permitted(self._judged(plane, match, proven))  # a refusal need not wait for the body
-            body, proven = await self._body(client, inbound, payload, plane.route_body_bytes, token, proven, record)
-        permission = permitted(self._judged(plane, match, proven))
-        endpoint = self._endpoint(plane, proven, inbound, record)
-        identity = proven.identity if proven else identity_lines(None)
-        length = len(body) if body or message.method in ("POST", "PUT", "PATCH") else None
-        target = message.path.encode("ascii")
+            digest = verifier(token)
+            record.caller = proven = await self._prove(token, digest)
+            permitted(_judged(plane, match, proven))  # a refusal need not wait for the body
+        if payload.is_eof():
+            body = payload.read_nowait()
+        else:
+            body = await _arriving(client, payload, plane.route_body_bytes, record)
+            proven = proven and await self._prove(token, digest)
+        record.bytes_in = len(body)
+        if len(body) > plane.route_body_bytes:
+            raise refuse(Reason.BODY_TOO_LARGE)
+        permission = permitted(_judged(plane, match, proven))
+        endpoint = self._endpoint(plane, proven.principal.region if proven else None, inbound, record)
         head = self._forwarding.head(
-            endpoint, message.method.encode(), target, identity, client, inbound, record.request_id, length
+            endpoint,
+            message.method.encode("ascii"),
+            message.path.encode("ascii"),
+            proven.identity if proven else identity_lines(None),
+            client,
+            inbound,
+            record.request_id,
+            len(body) if body or message.method in ("POST", "PUT", "PATCH") else None,
         )
         await self._relay(client, endpoint, head, body, permission, record, safe=message.method == "GET")
 
@@ -200,30 +224,28 @@ class Handler:
     def _head(self, client: Connection, message: http.RawRequestMessage, record: Record) -> Inbound:
         """The headers, once everything that two servers could read differently is refused."""
         if client.head_too_long(message):
-            record.keep_alive = False
             raise refuse(Reason.HEADERS_TOO_LARGE)
-        try:
-            http10 = message.version == http.HttpVersion10
-            if not http10 and message.version != http.HttpVersion11:
+        if message.version is not http.HttpVersion11:
+            if message.version is not http.HttpVersion10:
                 raise refuse(Reason.REQUEST_MALFORMED, "The version must be HTTP/1.1 or HTTP/1.0.")
-            if message.method == "CONNECT" or not message.path.startswith("/"):
-                raise refuse(Reason.REQUEST_MALFORMED, "The request target must be a path.")
-            inbound = self._header_rules.sort(message.raw_headers)
-            check_framing(inbound, http10=http10)
-        except Refused:
-            record.keep_alive = False
-            raise
-        record.http10 = http10
-        record.expects_continue = expects_continue(inbound, http10=http10)
-        given = request_id(inbound)
-        if given is not None:
-            record.request_id = given.decode("ascii")
+            record.http10 = True
+        if message.path[0] != "/" or message.method == "CONNECT":
+            raise refuse(Reason.REQUEST_MALFORMED, "The request target must be a path.")
+        inbound = self._header_rules.sort(message.raw_headers)
+        if not client.knows_host(inbound.first.get(b"host")):
+            check_host(inbound)
+        if inbound.rare:
+            check_framing(inbound, http10=record.http10)
+            record.request_id = request_id(inbound) or record.request_id
         return inbound
+
+    async def _prove(self, token: bytes, digest: bytes) -> Proven:
+        """Who is calling, proven now; `digest` is the token's verifier."""
+        remembered = self._authenticator.recall(digest, self._clock())
+        return remembered or await self._authenticator.prove(token, digest, self._clock)
 
     def _shape(self, inbound: Inbound) -> Shape:
         values = inbound.all(b"accept")
-        if not values:
-            return Shape.GRAPHQL
         key = b",".join(values)
         try:
             media = self._accepts[key]
@@ -235,35 +257,8 @@ class Handler:
             raise refuse(Reason.NOT_ACCEPTABLE)
         return Shape.GRAPHQL if media is Media.JSON else Shape.GRAPHQL_RESPONSE
 
-    async def _body(
-        self,
-        client: Connection,
-        inbound: Inbound,
-        payload: streams.StreamReader,
-        limit: int,
-        token: bytes,
-        proven: Proven,
-        record: Record,
-    ) -> tuple[bytes, Proven]:
-        """The body, and the principal as it stands once the body is there: a slow one must not outlive a revocation."""
-        if payload.is_eof():
-            body = await client.body(payload, limit)
-        else:
-            if record.expects_continue and not payload.total_bytes:
-                client.write(_CONTINUE)
-            body = await client.body(payload, limit)
-            proven = await self._authenticator.prove(token, self._clock)
-        if body is None:
-            raise refuse(Reason.BODY_TOO_LARGE)
-        record.bytes_in = len(body)
-        return body, proven
-
-    def _judged(self, plane: Plane, match: RouteMatch, proven: Proven | None) -> Permission | Deny:
-        return decide_route(match, proven.principal if proven else None, report=plane.report)
-
-    def _endpoint(self, plane: Plane, proven: Proven | None, inbound: Inbound, record: Record) -> Endpoint:
-        home = proven.principal.region if proven else None
-        region = plane.regions.serving(home, inbound.all(b"host"))
+    def _endpoint(self, plane: Plane, home: str | None, inbound: Inbound, record: Record) -> Endpoint:
+        region = plane.regions.serving(home, inbound.first.get(b"host"))
         record.region = region.name
         endpoint = region.next()
         record.endpoint = endpoint.name
@@ -281,11 +276,11 @@ class Handler:
         safe: bool,
     ) -> None:
         """Forward what was judged, and relay the answer. Demands a permission: nothing is forwarded without one."""
-        lines = b"X-Request-Id: %b\r\n" % record.request_id.encode()
+        lines = b"X-Request-Id: %b\r\n" % record.request_id
         if not isinstance(permission, Allow):
             record.reported = permission.deny
             lines += b"X-Gateway-Would-Refuse: %b\r\n" % _reasons(permission.deny.findings).encode()
-        outcome = await endpoint.exchange(
+        record.outcome = outcome = await endpoint.exchange(
             head,
             body,
             client,
@@ -294,7 +289,9 @@ class Handler:
             keep_alive=record.keep_alive and not self._draining(),
             safe=safe,
         )
-        record.relayed(outcome)
+        record.status = outcome.status
+        record.keep_alive = outcome.keep_alive
+        record.aborted = outcome.aborted
 
     # Answers of our own
 
@@ -314,13 +311,28 @@ class Handler:
 
     def _broken(self, client: Connection, payload: streams.StreamReader, record: Record, error: Exception) -> None:
         record.keep_alive = False
-        _log.error("internal error", request_id=record.request_id, error=type(error).__name__, exc_info=error)
+        _log.error("internal error", request_id=record.request_id.decode(), error=type(error).__name__, exc_info=error)
         self._refuse(client, payload, record, Deny((Finding(Reason.INTERNAL_ERROR),)))
 
 
-def _check_length(inbound: Inbound, limit: int) -> None:
-    if declared_length(inbound) > limit:
+async def _arriving(client: Connection, payload: streams.StreamReader, limit: int, record: Record) -> bytes:
+    """A body that is still to come, asked for first where the client waits for that."""
+    if record.expects_continue and not payload.total_bytes:
+        client.write(_CONTINUE)
+    body = await client.body(payload, limit)
+    if body is None:
         raise refuse(Reason.BODY_TOO_LARGE)
+    return body
+
+
+def _check_length(inbound: Inbound, payload: streams.StreamReader, limit: int) -> None:
+    """Refuse a body that is announced as too long before any more of it is read."""
+    if not payload.is_eof() and declared_length(inbound) > limit:
+        raise refuse(Reason.BODY_TOO_LARGE)
+
+
+def _judged(plane: Plane, match: RouteMatch, proven: Proven | None) -> Decision:
+    return decide_route(match, proven.principal if proven else None, report=plane.report)
 
 
 def _reasons(findings: Iterable[Finding]) -> str:

@@ -25,21 +25,23 @@ class Regions:
         self._default = default
         self._refuse_wrong = refuse_wrong
 
-    def serving(self, home: str | None, hosts: Sequence[bytes]) -> Region:
+    def serving(self, home: str | None, host: bytes | None) -> Region:
         """The region of an app that lives in `home`; without an app, that of the Host, or the default.
 
         Raises `Refused` where the host is another region's and that is to be refused, `Unavailable` for a region that
         is not served here. An app's data never goes to another region.
         """
-        asked = self._hosts.get(_name(hosts[0])) if hosts else None
         if home is None:
-            home = asked or self._default
-        elif self._refuse_wrong and asked is not None and asked != home and self._named.get(home):
+            home = self._asked(host) or self._default
+        elif self._refuse_wrong and self._asked(host) not in (None, home) and self._named.get(home):
             raise refuse(Reason.WRONG_REGION, f"Send this to {self._named[home][0]}.")
         region = self._by_name.get(home)
         if region is None:
             raise Unavailable(Reason.REGION_UNAVAILABLE, retry_after=60)
         return region
+
+    def _asked(self, host: bytes | None) -> str | None:
+        return None if host is None else self._hosts.get(_name(host))
 
 
 def _name(host: bytes) -> str:

@@ -31,37 +31,30 @@ _CONTENT_TYPES: Final = {
 
 
 def refusal(
-    deny: Deny, shape: Shape, request_id: str, realm: str, *, close: bool, extra: bytes = b""
+    deny: Deny, shape: Shape, request_id: bytes, realm: str, *, close: bool, extra: bytes = b""
 ) -> tuple[int, bytes]:
     """The status and the whole answer for a denial. `extra` are further header lines."""
     findings = deny.public
     status = _status(findings, shape)
     if status in (401, 403):
         extra += _challenge(findings, realm)
-    return status, answer(status, shape, _body(findings, status, shape, request_id), request_id, close=close, extra=extra)
+    body = _body(findings, status, shape, request_id.decode())
+    return status, answer(status, shape, body, request_id, close=close, extra=extra)
 
 
-def answer(status: int, shape: Shape, body: bytes, request_id: str, *, close: bool, extra: bytes = b"") -> bytes:
+def answer(status: int, shape: Shape, body: bytes, request_id: bytes, *, close: bool, extra: bytes = b"") -> bytes:
     """One whole answer, ready to be written."""
     return b"".join(
         (
             STATUS_LINES[status],
             _CONTENT_TYPES[shape],
             b"Content-Length: %d\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n" % len(body),
-            b"X-Request-Id: %b\r\n" % request_id.encode(),
+            b"X-Request-Id: %b\r\n" % request_id,
             extra,
             b"Connection: close\r\n\r\n" if close else b"\r\n",
             body,
         )
     )
-
-
-def failure(
-    reason: Reason, shape: Shape, request_id: str, *, close: bool, retry_after: int | None = None
-) -> tuple[int, bytes]:
-    """The status and the whole answer for trouble that is not the client's."""
-    extra = b"" if retry_after is None else b"Retry-After: %d\r\n" % retry_after
-    return refusal(Deny((Finding(reason),)), shape, request_id, "", close=close, extra=extra)
 
 
 def _status(findings: Iterable[Finding], shape: Shape) -> int:

@@ -7,26 +7,33 @@ comes, and would append an error answer to one that has begun. None of its answe
 """
 
 import asyncio
+import math
+import re
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
+import aiohttp
 from aiohttp import http, http_parser, streams, web
 from aiohttp.http_exceptions import LineTooLong
 
 from gateway.core.decision import Reason
 from gateway.proxy.deadlines import NEVER, Deadlines
+from gateway.proxy.exchange import Running
 
-MIN_AIOHTTP: Final = (3, 14, 4)
+_MIN_AIOHTTP: Final = (3, 14, 4)
+
+# A byte a chunk takes six on the wire. Whoever sends more around a body sends extensions and trailers, which aiohttp
+# gathers up.
+_CHUNK_OVERHEAD: Final = 8
 
 
-def check_parser() -> None:
-    """Raise `RuntimeError` unless aiohttp parses with its C parser: the Python one takes what it must not (advisories
-    up to 3.14.4 concern it)."""
-    module = http_parser.HttpRequestParser.__module__
+def check_parser(version: str = aiohttp.__version__, module: str = http_parser.HttpRequestParser.__module__) -> None:
+    """Raise `RuntimeError` unless aiohttp is new enough and parses in C: what others take, they must not (advisories
+    up to 3.14.4)."""
+    if tuple(int(number) for number in re.findall(r"\d+", version)[:3]) < _MIN_AIOHTTP:
+        raise RuntimeError(f"aiohttp {version} has known holes; install {'.'.join(map(str, _MIN_AIOHTTP))} or newer.")
     if module != "aiohttp._http_parser":
-        raise RuntimeError(
-            f"aiohttp's C parser is missing (found {module}); install a wheel of aiohttp, and unset AIOHTTP_NO_EXTENSIONS."
-        )
+        raise RuntimeError("aiohttp's C parser is missing; install a wheel of aiohttp, and unset AIOHTTP_NO_EXTENSIONS.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +47,6 @@ class ServerLimits:
     idle: float = 75.0
     linger: float = 1.0
     client_stall: float = 30.0
-
-
-class Running(Protocol):
-    """An exchange with the upstream, as far as the client's connection has news for it."""
-
-    def client_left(self) -> None:
-        """The client is gone."""
-
-    def client_resumed(self) -> None:
-        """The client takes data again."""
 
 
 class Requests(Protocol):
@@ -70,6 +67,10 @@ class BodyTimeout(Exception):
 
 class ClientLeft(Exception):
     """The client closed its connection before the request was complete."""
+
+
+class _TooMuch(Exception):
+    """More was sent around a body than it is worth."""
 
 
 class Server(web.Server):
@@ -113,8 +114,10 @@ class Connection(web.RequestHandler):
         "_head_bytes",
         "_long_head",
         "_payload",
+        "_room",
         "_server",
-        "_stalled",
+        "_untaken",
+        "_wire",
         "closed",
         "deadline",
         "exchange",
@@ -130,7 +133,7 @@ class Connection(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type]  # None turns it off, as web.Server documents
             max_line_size=limits.header_bytes,
             max_field_size=limits.header_bytes,
-            max_headers=limits.header_bytes // 4,  # a header takes 4 bytes at least; the sum is what bounds
+            max_headers=limits.header_bytes * 256,  # never reached; the sum is what bounds
             auto_decompress=False,
         )
         self._server = server
@@ -138,7 +141,9 @@ class Connection(web.RequestHandler):
         self._head_bytes = 0
         self._long_head = False
         self._broken = False
-        self._stalled = False
+        self._room: float = math.inf
+        self._untaken: int | None = None
+        self._wire: asyncio.Transport
         self.closed: asyncio.Future[None] = server._loop.create_future()  # noqa: SLF001
         self.deadline = NEVER
         self.exchange: Running | None = None
@@ -149,6 +154,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.deadline = self._loop.time() + self._server.limits.idle
         self._server.deadlines.add(self)
+        self._wire = cast("asyncio.Transport", transport)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -165,21 +171,45 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._broken:
             return
+        limit = self._server.limits.header_bytes
         in_head = self._payload is None or self._payload.is_eof()
-        if in_head and data:
-            if not self._head_bytes and self._waiter is not None:
+        if in_head:
+            if data and not self._head_bytes and self._waiter is not None:
                 self.deadline = self._loop.time() + self._server.limits.header
             self._head_bytes += len(data)
+        else:
+            self._room -= len(data)
+            if self._room < 0:
+                self._spoil(_TooMuch())
+                return
+        # Where one message ends and the next begins within a segment is not told. A head that is over the limit has
+        # half of it in one segment or since one: from then on heads are summed up.
+        if self._head_bytes + self._head_bytes > limit or (not in_head and len(data) + len(data) > limit):
+            self._long_head = True
+        seen = self._request_count
         super().data_received(data)
-        if self._messages:
-            self._payload = self._messages[-1][1]
-            # What follows a head within the same segment is not told apart, so from here on heads are summed up.
-            self._long_head = self._long_head or self._head_bytes > self._server.limits.header_bytes
-            self._head_bytes = 0
-        elif in_head and self._head_bytes > self._server.limits.header_bytes:
+        if self._request_count != seen:
+            self._arrived()
+        elif in_head and self._head_bytes > limit:
             self._broken = True
             if self._waiter is not None:
                 self._answer_unreadable(Reason.HEADERS_TOO_LARGE)
+
+    def _arrived(self) -> None:
+        """Heads of requests are there, or what cannot be read."""
+        message, payload = self._messages[-1]
+        if isinstance(message, http.RawRequestMessage):
+            self._payload = payload
+            self._head_bytes = 0
+            self._room = math.inf
+        else:
+            self._spoil(web.RequestPayloadError())
+
+    def _spoil(self, error: Exception) -> None:
+        """Nothing that comes from now on can be read; whoever waits for a body learns it."""
+        self._broken = True
+        if self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(error)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         # aiohttp's stream calls this after every read, paused or not, and parses and polls anew each time.
@@ -196,8 +226,11 @@ class Connection(web.RequestHandler):
     def expire(self) -> None:
         """The client was too slow: with a head, with a body, with taking what it asked for, or it is just idle."""
         self.deadline = NEVER
-        if self._stalled:
-            self.abort()
+        if self._untaken is not None:
+            if self._wire.get_write_buffer_size() < self._untaken:
+                self._await_taking()
+            else:
+                self.abort()
         elif self._payload is not None and not self._payload.is_eof():
             self._payload.set_exception(BodyTimeout())
         elif self._head_bytes:
@@ -205,7 +238,16 @@ class Connection(web.RequestHandler):
         else:
             self.force_close()
 
+    def _await_taking(self) -> None:
+        """Slow is allowed, standing still is not."""
+        self._untaken = self._wire.get_write_buffer_size()
+        self.deadline = self._loop.time() + self._server.limits.client_stall
+
     # What a relay and the handler call
+
+    def knows_host(self, host: bytes | None) -> bool:
+        """Whether this Host was forwarded before, and so was found to be one."""
+        return self.forwarded is not None and self.forwarded[0] == host
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client; nothing happens once it is gone."""
@@ -222,13 +264,18 @@ class Connection(web.RequestHandler):
 
     def abort(self) -> None:
         """Cut the connection, so that the client cannot take what it has for a whole answer."""
-        if self.transport is not None:
-            self.transport.abort()
+        self._wire.abort()
         self.force_close()
+
+    def force_close(self) -> None:
+        """Close as soon as the client has taken what was written, and at the latest when it takes nothing any more."""
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self._await_taking()
+        super().force_close()
 
     def drain(self) -> None:
         """Close now if no request is under way, else after it."""
-        if self._waiter is not None and not self._head_bytes:
+        if self._waiter is not None and not self._waiter.done() and not self._head_bytes:
             self.force_close()
 
     def head_too_long(self, message: http.RawRequestMessage) -> bool:
@@ -248,6 +295,7 @@ class Connection(web.RequestHandler):
             data = payload.read_nowait()
             return data if len(data) <= limit else None
         self.deadline = self._loop.time() + self._server.limits.body
+        self._room = limit * _CHUNK_OVERHEAD
         parts = []
         size = 0
         try:
@@ -256,6 +304,8 @@ class Connection(web.RequestHandler):
                 size += len(part)
                 if size > limit:
                     return None
+        except _TooMuch:
+            return None
         finally:
             self.deadline = NEVER
         return b"".join(parts)
@@ -278,8 +328,7 @@ class Connection(web.RequestHandler):
                     keep_alive = False
                 if not keep_alive or self._server.draining or self.gone():
                     break
-            if self.transport is not None:
-                self.transport.close()
+            self.force_close()
         except BaseException:
             self.abort()
             raise
@@ -291,6 +340,8 @@ class Connection(web.RequestHandler):
             return not self._force_close
         if self._broken:
             self._answer_unreadable(Reason.HEADERS_TOO_LARGE)
+            return False
+        if self._server.draining and not self._head_bytes:
             return False
         limits = self._server.limits
         self.deadline = self._loop.time() + (limits.header if self._head_bytes else limits.idle)
@@ -307,14 +358,13 @@ class Connection(web.RequestHandler):
 
     async def _taken(self) -> None:
         """Wait until the client has taken earlier answers, so that it cannot pile them up here."""
-        self._stalled = True
-        self.deadline = self._loop.time() + self._server.limits.client_stall
+        self._await_taking()
         try:
             await self._drain_helper()
         except ConnectionError:
             pass
         finally:
-            self._stalled = False
+            self._untaken = None
             self.deadline = NEVER
 
     def _consumed(self) -> None:
@@ -327,18 +377,17 @@ class Connection(web.RequestHandler):
     async def _linger(self, payload: streams.StreamReader) -> None:
         """Read a little of what a refused client still sends, so that it finds the answer before the close."""
         self.deadline = self._loop.time() + self._server.limits.linger
-        left = self._server.limits.linger_bytes
+        self._room = self._server.limits.linger_bytes
         try:
-            while left > 0 and (part := await payload.readany()):
-                left -= len(part)
-        except Exception:  # noqa: S110 - whatever ends the reading, the connection is closed next
+            while self._room > 0 and await payload.readany():
+                pass
+        except Exception:  # noqa: BLE001, S110 - whatever ends the reading, the connection is closed next
             pass
         finally:
             self.deadline = NEVER
 
     def _unreadable(self, error: BaseException) -> Reason:
-        too_long = isinstance(error, LineTooLong) or self._head_bytes > self._server.limits.header_bytes
-        return Reason.HEADERS_TOO_LARGE if too_long or self._long_head else Reason.REQUEST_MALFORMED
+        return Reason.HEADERS_TOO_LARGE if isinstance(error, LineTooLong) else Reason.REQUEST_MALFORMED
 
     def _answer_unreadable(self, reason: Reason) -> None:
         """Refuse a request that could not be read, in fixed bytes, and close."""

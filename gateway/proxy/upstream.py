@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from urllib.parse import urlsplit
 
 from gateway.core.decision import Reason, Unavailable
-from gateway.proxy.answer_head import Terms
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.exchange import Client, Exchange, Lost, Outcome, UpstreamLimits
 
@@ -53,7 +52,8 @@ class Endpoint:
         self._limits = limits
         self._deadlines = deadlines
         self._resolve = resolve
-        self._places = asyncio.Semaphore(limits.max_connections)
+        self._running = 0
+        self._waiting: dict[asyncio.Future[None], None] = {}
         self._connections: set[Exchange] = set()
         self._idle: dict[Exchange, None] = {}
         self._closed: asyncio.Future[None] | None = None
@@ -77,20 +77,38 @@ class Endpoint:
         A request is sent again, once and on a new connection, only if it is `safe`, its body is at hand, and an idle
         connection turned out to be closed before a byte of the answer came.
         """
-        terms = Terms(answer_lines, http10, keep_alive, head_request)
-        await self._take_place()
+        if self._running < self._limits.max_connections:
+            self._running += 1
+        else:
+            await self._wait_for_place()
         try:
-            connection = self._take_idle()
-            if connection is not None:
+            connection = self._take_idle() or await self._connect()
+            while True:
                 try:
-                    return await connection.run(client, head, body, terms, chunked=chunked)
+                    return await connection.run(
+                        client,
+                        head,
+                        body,
+                        own=answer_lines,
+                        http10=http10,
+                        keep_alive=keep_alive,
+                        head_request=head_request,
+                        chunked=chunked,
+                    )
                 except Lost:
-                    if not safe or not isinstance(body, bytes):
+                    if not (safe and connection.used and isinstance(body, bytes)):
                         raise
-            connection = await self._connect()
-            return await connection.run(client, head, body, terms, chunked=chunked)
+                connection = await self._connect()
+        except asyncio.CancelledError:
+            client.abort()
+            if client.exchange is not None:
+                client.exchange.client_left()
+            raise
         finally:
-            self._places.release()
+            if self._waiting:
+                self._leave_place()
+            else:
+                self._running -= 1
 
     async def close(self) -> None:
         """All connections are ended, also those with an exchange running, and gone on return."""
@@ -119,15 +137,28 @@ class Endpoint:
         if self._closed is not None and not self._connections and not self._closed.done():
             self._closed.set_result(None)
 
-    async def _take_place(self) -> None:
-        if not self._places.locked():
-            await self._places.acquire()
-            return
+    async def _wait_for_place(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = None
         try:
             async with asyncio.timeout(self._limits.connect):
-                await self._places.acquire()
-        except TimeoutError:
-            raise Unavailable(Reason.REGION_UNAVAILABLE, f"{self.name}: all connections are busy") from None
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._leave_place()  # it came too late
+            if isinstance(error, TimeoutError):
+                raise Unavailable(Reason.REGION_UNAVAILABLE, f"{self.name}: all connections are busy") from None
+            raise
+        finally:
+            del self._waiting[turn]
+
+    def _leave_place(self) -> None:
+        """The place goes to whoever has waited longest."""
+        for turn in self._waiting:
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._running -= 1
 
     def _take_idle(self) -> Exchange | None:
         # The one used last comes first, so that in quiet times the others may grow old and go.
