@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from graphql import GraphQLInputObjectType, get_named_type, parse, print_ast
+from graphql import DocumentNode, GraphQLInputObjectType, GraphQLSchema, get_named_type, print_ast
 
 from gateway.cli.policy import (
     SCHEMA,
@@ -105,11 +105,11 @@ def explain(
     """Say whether a caller may run an operation, and why. Exits with 0 if it is allowed, with 3 if it is refused."""
     _check_usage(scope, user, app)
     with faults_told(schema):
-        text = read_text(schema)
-        policy = compile_policy(text, Options(introspection=introspection, scoping={_REGION: user_scoping}))
+        options = Options(introspection=introspection, scoping={_REGION: user_scoping})
+        policy = compile_policy(read_text(schema), options)
     principal = _principal(policy, scope or [], user, app)
     body = _body(_document(query), _variables(variables), operation)
-    explanation = explained(policy, text, principal, body)
+    explanation = explained(policy, principal, body)
     if as_json:
         typer.echo(json.dumps(_report(explanation)))
     else:
@@ -174,17 +174,17 @@ def _body(document: str, variables: str, operation: str | None) -> bytes:
 # The decision and its grounds -----------------------------------------------------------------------------------------
 
 
-def explained(policy: Policy, text: str, principal: Principal, body: bytes) -> Explanation:
-    """The decision about a request under the policy in `text`, with every place that it touches."""
+def explained(policy: Policy, principal: Principal, body: bytes) -> Explanation:
+    """The decision about a request, with every place that it touches."""
     try:
         message = message_from(body)
-        operation = analyse(policy, message.query, message.operation_name, DocumentLimits())
+        operation = analyse(policy, message.query, message.operation_name, DocumentLimits(), trace=True)
     except Refused as refused:
         return Explanation(None, (), refused.deny)
     decision = decide(policy, principal, operation, message.variables)
     deny = decision if isinstance(decision, Deny) else None
     variables = Variables(message.variables, operation.variables)
-    story = _Story(policy, text, principal, operation, deny.findings if deny else ())
+    story = _Story(policy, principal, operation, deny.findings if deny else ())
     return Explanation(operation, story.steps(variables), deny)
 
 
@@ -192,13 +192,13 @@ class _Story:
     """What the decision came from, place by place. It decides nothing: each refusal is a finding of the judgement."""
 
     def __init__(
-        self, policy: Policy, text: str, principal: Principal, operation: Operation, findings: tuple[Finding, ...]
+        self, policy: Policy, principal: Principal, operation: Operation, findings: tuple[Finding, ...]
     ) -> None:
         self._policy = policy
         self._operation = operation
         self._findings = findings
         self._told: set[Finding] = set()
-        self._written = _written(text)
+        self._written = _written(policy.schema)
         self._held = principal.scopes if isinstance(principal, KeyPrincipal) else None
         self._caller = Caller.USER if self._held is None else Caller.KEY
         self._barred = tuple(
@@ -285,10 +285,11 @@ class _Story:
         return "; ".join(found)
 
 
-def _written(text: str) -> dict[str, dict[str, str]]:
+def _written(schema: GraphQLSchema) -> dict[str, dict[str, str]]:
     """The gateway's directives as they are written, by the coordinate that carries them and by name."""
+    nodes = (node for kind in schema.type_map.values() for node in (kind.ast_node, *kind.extension_ast_nodes) if node)
     found: dict[str, dict[str, str]] = {}
-    for coordinate, node in elements(parse(text)):
+    for coordinate, node in elements(DocumentNode(definitions=tuple(nodes))):
         for directive in getattr(node, "directives", None) or ():
             if directive.name.value in OURS:
                 found.setdefault(coordinate, {})[directive.name.value] = print_ast(directive)

@@ -81,8 +81,13 @@ class Operation:
     user_values: tuple[Given, ...]
 
 
-def analyse(policy: Policy, text: str, operation_name: str | None, limits: DocumentLimits) -> Operation:
-    """The operation of a document that would run, analysed; `Refused` where the document itself is at fault."""
+def analyse(
+    policy: Policy, text: str, operation_name: str | None, limits: DocumentLimits, *, trace: bool = False
+) -> Operation:
+    """The operation of a document that would run, analysed; `Refused` where the document itself is at fault.
+
+    With `trace` it keeps each selection in `touched`, for whoever explains; who remembers it does without.
+    """
     document = document_from(text, operation_name, limits, policy.directives)
     operation = document.operation
     root = policy.root(operation.operation.value)
@@ -99,7 +104,7 @@ def analyse(policy: Policy, text: str, operation_name: str | None, limits: Docum
         name=name,
         names={"operation": name, "type": kind, "root_fields": tuple(walk.root_fields)},
         variables=dict(document.variables),
-        touched=tuple(walk.touched),
+        touched=tuple(walk.touched) if trace else (),
         demands=tuple(walk.demands.values()),
         key_findings=tuple(finding for caller, finding in walk.findings if caller & Caller.KEY),
         user_findings=tuple(finding for caller, finding in walk.findings if caller & Caller.USER),

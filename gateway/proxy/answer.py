@@ -25,6 +25,7 @@ from gateway.proxy.answer_head import (
     framing_of,
     header_of,
     remembered,
+    status_of,
     without_named,
 )
 
@@ -104,19 +105,23 @@ class Answer:
 
     def feed(self, data: bytes) -> bytes:
         """The bytes for the client that `data` makes; empty while there are none."""
-        head = b""
+        head, start = b"", 0
         if not self.status:
-            head, data = self._read_heads(data)
+            head, data, start = self._read_heads(data)
             if not head:
                 return b""
         framing = self._framing
         if framing is COUNTED:
-            return head + self._read_counted(data)
-        if framing is EMPTY:
-            self.complete = True
-            self._surplus = self._surplus or bool(data)
-            return head
-        return head + self._framed(self._read_chunks(data) if framing is CHUNKED else data)
+            return head + self._read_counted(data, start)
+        if framing is CHUNKED:
+            return head + self._framed(self._read_chunks(data, start))
+        if start:
+            self._parse(data[:start])
+        if framing is CLOSE:
+            return head + self._framed(data[start:])
+        self.complete = True
+        self._surplus = self._surplus or len(data) > start
+        return head
 
     def end(self) -> bytes:
         """The last bytes for the client of an answer that ended with the connection."""
@@ -134,54 +139,65 @@ class Answer:
             self._lasting = self._parser.should_keep_alive()
             self._whole = b"".join(self._parts)
 
-    def _read_heads(self, data: bytes) -> tuple[bytes, bytes]:
-        """Read to the end of the final head, past interim ones: the head for the client, and what follows."""
+    def _read_heads(self, data: bytes) -> tuple[bytes, bytes, int]:
+        """Read past interim heads to the end of the final one.
+
+        The head for the client, the data from that head on, and where in it the body starts. The parser has had all
+        before that head's end, and still has to agree about the head: what it gets next begins with that data.
+        """
         while data:
             before = len(self._seen)
-            self._seen += data
-            found = self._seen.find(_END_OF_HEAD, before - 3 if before > 3 else 0)
-            end = len(data) if found < 0 else found + 4 - before
-            self._spend(end)
-            self._parse(data[:end])
+            seen = self._seen + data
+            found = seen.find(_END_OF_HEAD, before - 3 if before > 3 else 0)
+            start = len(data) if found < 0 else found + 4 - before
+            self._room -= start
+            if self._room < 0:
+                raise Malformed("its head is too large")
             if found < 0:
+                self._parse(data)
+                self._seen = seen
                 break
-            data = data[end:]
-            text, self._seen = self._seen[:found], b""
-            if head := self._settle(text):
-                return head, data
-        return b"", b""
+            self._seen = b""
+            if head := self._settle(seen[:found]):
+                return head, data, start
+            self._parse(data[:start])
+            self._ended = False
+            data = data[start:]
+        return b"", b"", 0
 
     def _settle(self, text: bytes) -> bytes:
         """A head is whole: judge it. The head for the client, empty if this was an interim answer."""
-        lines, length, codings, connections = _headers(text)
-        status = self._parser.get_status_code()
-        framing = framing_of(text, status, length, codings, head_request=self._head_request)
-        if framing is None:
-            self._ended = False
+        lines = text.split(b"\r\n")
+        status, of_http10 = status_of(lines[0])
+        passed, length, codings, connections = _headers(lines)
+        if status < 200:
             return b""
+        framing = framing_of(status, length, codings, http10=of_http10, head_request=self._head_request)
         self.status, self._framing, self._left = status, framing, length or 0
         if framing is CHUNKED or framing is CLOSE:
             self._chunking = not self._http10
             self.keep_alive = self.keep_alive and not self._http10
         if connections:
-            lines = without_named(lines, connections)
+            passed = without_named(passed, connections)
         return client_head(
-            status, lines, self._own, framing, length, http10=self._http10, keep_alive=self.keep_alive
+            status, passed, self._own, framing, length, http10=self._http10, keep_alive=self.keep_alive
         )
 
-    def _read_counted(self, data: bytes) -> bytes:
-        if len(data) > self._left:
+    def _read_counted(self, data: bytes, start: int) -> bytes:
+        end = start + self._left
+        if len(data) > end:
             self._surplus = True
-            data = data[: self._left]
-        self._left -= len(data)
+            data = data[:end]
+        self._left = end - len(data)
         self._parse(data)
+        body = data[start:] if start else data
         self._parts.clear()
         self._whole = b""
         self.complete = self._ended
-        self.body_bytes += len(data)
-        return data
+        self.body_bytes += len(body)
+        return body
 
-    def _read_chunks(self, data: bytes) -> bytes:
+    def _read_chunks(self, data: bytes, start: int) -> bytes:
         self._tail = (self._tail + data[-5:])[-5:]
         try:
             self._parse(data)
@@ -199,14 +215,11 @@ class Answer:
         elif body:
             self._room = self._head_bytes
         else:
-            self._spend(len(data))
+            # Chunk extensions and trailers may come without end, as heads may.
+            self._room -= len(data) - start
+            if self._room < 0:
+                raise Malformed("there is too much between its chunks")
         return body
-
-    def _spend(self, count: int) -> None:
-        """Bound what carries no body: heads, interim ones together; trailers and chunk extensions without end."""
-        self._room -= count
-        if self._room < 0:
-            raise Malformed("its head is too large")
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -224,14 +237,13 @@ class Answer:
         return chunk + _LAST_CHUNK if self.complete else chunk
 
 
-def _headers(head: bytes) -> tuple[list[bytes], int | None, list[bytes], list[bytes]]:
+def _headers(lines: list[bytes]) -> tuple[list[bytes], int | None, list[bytes], list[bytes]]:
     """The lines that pass, Content-Length, and the values of Transfer-Encoding and of a Connection that names more."""
     passed: list[bytes] = []
     length: int | None = None
     codings: list[bytes] = []
     connections: list[bytes] = []
-    lines = iter(head.split(b"\r\n"))
-    next(lines)
+    del lines[0]
     for line in lines:
         kind, value = remembered.get(line) or header_of(line)
         if kind is PASS:

@@ -6,6 +6,7 @@ Pure functions. Every head has been through the parser too, which must agree: wh
 import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -64,6 +65,8 @@ _HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e
 Header = tuple[Kind, bytes]
 """A header line, read: what becomes of it, and its value. A plain tuple, since naming its parts costs 0.2 us a line."""
 
+_LENGTH_DIGITS: Final = 19  # what fits in 64 bits
+
 # Most lines of an upstream's answers are the same from one answer to the next, and most names always: so each line is
 # read once. Bounded, or an upstream that says something new each time would fill the memory.
 _REMEMBERED_LINES: Final = 512
@@ -76,7 +79,10 @@ def header_of(line: bytes) -> Header:
     match = _HEADER.fullmatch(line)
     if match is None:
         raise Malformed("a header is not well-formed")
-    header = _kind_of(match[1].lower()), match[2].rstrip(b" \t")
+    kind, value = _kind_of(match[1].lower()), match[2].rstrip(b" \t")
+    if kind is LENGTH and not (value.isdigit() and len(value) <= _LENGTH_DIGITS):
+        raise Malformed("its length is not a number")
+    header = kind, value
     if len(line) <= _REMEMBERED_LINE_BYTES:
         if len(remembered) >= _REMEMBERED_LINES:
             remembered.clear()
@@ -93,21 +99,30 @@ def _kind_of(name: bytes) -> Kind:
     return kind
 
 
-def framing_of(
-    text: bytes, status: int, length: int | None, codings: Sequence[bytes], *, head_request: bool
-) -> Framing | None:
-    """How the body ends, once the head may pass; None for an interim answer, which is dropped. Raises `Malformed`.
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})(?: [\t\x20-\x7e\x80-\xff]*)?")
 
-    `text` is the whole head, `status` and the rest what was read in it.
-    """
-    if not text.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
+
+@lru_cache(maxsize=32)
+def status_of(line: bytes) -> tuple[int, bool]:
+    """The status in a status line, and whether it speaks HTTP/1.0; raises `Malformed`."""
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
         raise Malformed("it is not HTTP/1.1 or HTTP/1.0")
-    if not 200 <= status < 600:
-        if not 100 <= status < 200 or status == 101:
-            raise Malformed("its status cannot be passed on")
-        return None
-    if codings and ([coding.lower() for coding in codings] != [b"chunked"] or text.startswith(b"HTTP/1.0")):
-        # In HTTP/1.0 too it is a faulty framing (RFC 9112 section 6.1).
+    status = int(match[2])
+    if not 100 <= status < 600 or status == 101:
+        raise Malformed("its status cannot be passed on")
+    return status, match[1] == b"0"
+
+
+def framing_of(
+    status: int, length: int | None, codings: Sequence[bytes], *, http10: bool, head_request: bool
+) -> Framing:
+    """How the body of a final answer ends; raises `Malformed` unless that is clear.
+
+    `length` is its Content-Length, `codings` its Transfer-Encoding headers, `http10` its version.
+    """
+    if codings and (http10 or length is not None or [coding.lower() for coding in codings] != [b"chunked"]):
+        # In HTTP/1.0, and beside a length, it is a faulty framing (RFC 9112 section 6.1).
         raise Malformed("its transfer coding is not chunked alone, in HTTP/1.1")
     if head_request or status in (204, 304):
         return EMPTY

@@ -26,7 +26,6 @@ from tests.support.vectors import (
     judged,
     policy_of,
     rows,
-    schema_text,
     text,
 )
 
@@ -302,29 +301,22 @@ TABLE = rows("policy.yaml")
 @pytest.mark.parametrize("row", TABLE, ids=[row["id"] for row in TABLE])
 def test_every_decision_of_the_table_is_explained(row: dict[str, Any]) -> None:
     """The explanation would disagree with the gateway, or leave out a reason or the place that was refused."""
-    policy, principal = (
-        policy_of({**row, "settings": {**(row.get("settings") or {}), "mode": "enforce"}}),
-        caller(row["caller"]),
-    )
+    policy = policy_of({**row, "settings": {**(row.get("settings") or {}), "mode": "enforce"}})
+    principal = caller(row["caller"])
     query = text(row["query"] if "query" in row else row["query_template"])
     body = json.dumps({key: row.get(key) for key in ("variables", "operationName")} | {"query": query}).encode()
     decision = judged(policy, principal, query, row.get("variables"), row.get("operationName"))
 
-    explanation = explained(policy, schema_text(row.get("schema", "vendor")), principal, body)
+    explanation = explained(policy, principal, body)
 
     assert (explanation.deny or Allow()) == decision
     if explanation.operation is None:
         return
-    refused = {step.coordinate for step in explanation.steps if not step.allowed}
+    refused = [step for step in explanation.steps if not step.allowed]
     assert bool(refused) is isinstance(decision, Deny)
     for finding in explanation.deny.findings if explanation.deny else ():
-        told = [
-            step.rule
-            for step in explanation.steps
-            if not step.allowed and (step.path or None) == (finding.path or None)
-        ]
-        assert told
-        assert finding.coordinate in refused or any(f"on {finding.coordinate}" in rule for rule in told)
+        there = [step for step in refused if step.path == (finding.path or "")]
+        assert any(step.coordinate == finding.coordinate or f"on {finding.coordinate}" in step.rule for step in there)
     assert all(step.rule for step in explanation.steps)
 
 
@@ -338,12 +330,10 @@ def test_a_refusal_in_words() -> None:
     assert (result.exit_code, result.stderr) == (3, "")
     assert result.stdout == (
         "Refused: mutation Away, by an API key with USER_READ\n"
-        "Verdict  Coordinate                    Path             Rule\n"
-        "refuse   Mutation.delete_user          away             @requiresScopes(scopes: [[USER_DELETE]])\n"
+        "Verdict  Coordinate                     Path             Rule\n"
+        "refuse   Mutation.delete_user           away             @requiresScopes(scopes: [[USER_DELETE]])\n"
         "allow      DeleteUserResult.request_id  away.request_id  nothing more is demanded\n"
         "scope_missing at Mutation.delete_user: The API key lacks a scope that this needs. It takes USER_DELETE.\n"
-    ).replace("Coordinate                    Path", "Coordinate                      Path").replace(
-        "Mutation.delete_user          away", "Mutation.delete_user            away"
     )
 
 
@@ -513,7 +503,11 @@ def test_who_calls_has_to_be_said(words: tuple[str, ...]) -> None:
 def test_the_command_as_it_is_typed() -> None:
     """The default file, the real streams or the exit status would differ from what the tests above see."""
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND, *USER, "--json"], cwd=ROOT, input=b"{ offloads { day } }", capture_output=True
+        [sys.executable, "-c", COMMAND, *USER, "--json"],
+        cwd=ROOT,
+        input=b"{ offloads { day } }",
+        capture_output=True,
+        check=False,
     )
 
     assert (done.returncode, done.stderr) == (3, b"")

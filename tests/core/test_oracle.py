@@ -60,7 +60,7 @@ def test_the_oracle_sees_enough() -> None:
 
     assert seen["allowed"] >= 0.2 * seen["all"]
     assert seen["refused"] >= 0.2 * seen["all"]
-    assert seen["allowed and valid"] >= 0.8 * seen["allowed"]
+    assert seen["allowed and valid"] >= 0.5 * seen["allowed"]
     assert seen["allowed with arguments"] >= 0.1 * seen["allowed"]
     assert seen["allowed below the root"] >= 0.1 * seen["allowed"]
     assert all(seen[schema] for schema in SCHEMAS)

@@ -113,9 +113,16 @@ def answer_from(data: bytes) -> Answer:
 
 @asynccontextmanager
 async def running(
-    directory: Path, overrides: Mapping[str, object] | None = None, *, upstream_url: str | None = None
+    directory: Path,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    upstream_url: str | None = None,
+    store: Store | None = None,
 ) -> AsyncIterator[Running]:
-    """A gateway with one app in `eu`, a key for each scope (and "all"), and a token of the usual user."""
+    """A gateway with one app in `eu`, a key for each scope (and "all"), and a token of the usual user.
+
+    `store` stands for the one that the settings name, and is closed at the end like that one.
+    """
     async with Echo() as upstream:
         log_file = directory / "requests.log"
         settings = load_settings(
@@ -132,7 +139,7 @@ async def running(
                 **(overrides or {}),
             },
         )
-        store = open_store(settings.store.url)
+        store = store or open_store(settings.store.url)
         log = RequestLog(Sink(log_file))
         try:
             app = App(settings, store, log)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from tests.support.running import Answer, Running, answer_from
 
@@ -119,3 +120,15 @@ async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(_PATIENCE):
         while not condition():  # noqa: ASYNC110 - a line in a log file sets no event
             await asyncio.sleep(0.01)
+
+
+async def line_of(gateway: Running, answer: Answer) -> dict[str, Any]:
+    """The line of the log about the request that this is the answer to; lines are written by a thread."""
+    found: list[dict[str, Any]] = []
+
+    def is_there() -> bool:
+        found[:] = [line for line in gateway.lines() if line["request_id"] == answer.header("X-Request-Id")]
+        return bool(found)
+
+    await eventually(is_there)
+    return found[-1]
