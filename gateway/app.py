@@ -129,12 +129,13 @@ class App:
             report_mode=self.policy.options.report,
         )
         self._clock = Clock()
+        self._recorder = Recorder(log, self.metrics)
         self._handler = Handler(
             self._plane(self.policy),
             self._authenticator,
             HeaderRules(settings.headers.forward, read=READ.union(*(only_to or {}).values())),
             self._forwarding(only_to or {}),
-            Recorder(log, self.metrics),
+            self._recorder,
             self._clock,
             realm=settings.realm,
             draining=lambda: self._phase == "draining",
@@ -156,7 +157,7 @@ class App:
             phase=lambda: self._phase,
             policy_mode=lambda: settings.policy.mode,
             pings={"store": store.ping},
-            exposition=self.metrics.exposition,
+            exposition=self._exposition,
         )
         self.url = ""
         self.admin_url = ""
@@ -237,6 +238,7 @@ class App:
                 for endpoint in region.endpoints:
                     stack.push_async_callback(endpoint.close)
             self._request_log.start(loop)
+            stack.callback(self._recorder.flush)
             notes = asyncio.create_task(self._note_uses())
             stack.push_async_callback(_cancelled, notes)
             listen, admin = self.settings.listen, self.settings.admin
@@ -276,7 +278,12 @@ class App:
 
     def flush_log(self) -> None:
         """Write the lines of requests that still wait."""
+        self._recorder.flush()
         self._request_log.flush()
+
+    def _exposition(self) -> bytes:
+        self._recorder.flush()
+        return self.metrics.exposition()
 
     async def _drain(self, server: asyncio.Server) -> None:
         server.close()

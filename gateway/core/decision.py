@@ -111,9 +111,7 @@ TABLE: Final[Mapping[Reason, Row]] = MappingProxyType(
         Reason.BODY_TOO_LARGE: _request(413, "The body is too large."),
         Reason.BODY_TIMEOUT: _request(408, "The body did not arrive in time."),
         Reason.WRONG_REGION: Row(421, "MISDIRECTED_REQUEST", "This app lives in another region."),
-        Reason.CREDENTIAL_MISSING: _unauthenticated(
-            "Send a credential as 'Authorization: Bearer <token>'."
-        ),
+        Reason.CREDENTIAL_MISSING: _unauthenticated("Send a credential as 'Authorization: Bearer <token>'."),
         Reason.CREDENTIAL_MALFORMED: _unauthenticated(_FALSE_CREDENTIAL),
         Reason.CREDENTIAL_INVALID: _unauthenticated(_FALSE_CREDENTIAL),
         Reason.MESSAGE_MALFORMED: _request(400, "The body is not a well-formed GraphQL request."),

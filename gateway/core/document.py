@@ -7,7 +7,7 @@ fragment: a document of doubling fragments is counted, not expanded. Nothing rec
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from graphql import (
     ArgumentNode,
@@ -37,6 +37,7 @@ from graphql.language.parser import Parser
 from gateway.core.decision import Reason, Refused, refuse
 
 Definition = OperationDefinitionNode | FragmentDefinitionNode
+Selection = FieldNode | InlineFragmentNode | FragmentSpreadNode
 
 _SATURATED: Final = 1 << 32  # Far above every limit, far below where integers become slow.
 _VALUE_DEPTH: Final = 64  # As deep as the JSON of variables; values are read by recursion, and may hold one another.
@@ -128,9 +129,8 @@ def _parse(text: str, limits: DocumentLimits) -> DocumentNode:
 
 
 def _where(error: GraphQLSyntaxError) -> str:
-    if not error.locations:
-        return "There is a syntax error."
-    return f"There is a syntax error at line {error.locations[0].line}, column {error.locations[0].column}."
+    places = [f" at line {place.line}, column {place.column}" for place in error.locations or ()]
+    return f"There is a syntax error{''.join(places)}."
 
 
 def _executable(document: DocumentNode) -> list[Definition]:
@@ -195,7 +195,7 @@ def _facts(definition: Definition, directives: Mapping[str, GraphQLDirective]) -
     pending: list[tuple[SelectionSetNode, int]] = [(definition.selection_set, 0)]
     while pending:
         selection_set, depth = pending.pop()
-        for node in selection_set.selections:
+        for node in cast("tuple[Selection, ...]", selection_set.selections):
             if isinstance(node, FieldNode):
                 _note_field(node, depth + 1, facts)
                 _check_directives(node.directives, DirectiveLocation.FIELD, directives, facts)
@@ -206,7 +206,7 @@ def _facts(definition: Definition, directives: Mapping[str, GraphQLDirective]) -
                 if node.type_condition:
                     facts.conditions.add(node.type_condition.name.value)
                 pending.append((node.selection_set, depth))
-            elif isinstance(node, FragmentSpreadNode):
+            else:
                 _check_directives(node.directives, DirectiveLocation.FRAGMENT_SPREAD, directives, facts)
                 facts.spreads.append((node.name.value, depth))
     return facts
@@ -293,9 +293,7 @@ def _bottom_up(fragments: Mapping[str, FragmentDefinitionNode], facts: Mapping[i
     return order
 
 
-def _add_up(
-    order: Iterable[str], fragments: Mapping[str, FragmentDefinitionNode], facts: dict[int, _Facts]
-) -> None:
+def _add_up(order: Iterable[str], fragments: Mapping[str, FragmentDefinitionNode], facts: dict[int, _Facts]) -> None:
     for name in order:
         key = id(fragments[name])
         facts[key] = _expanded(facts[key], fragments, facts)

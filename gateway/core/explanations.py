@@ -159,8 +159,8 @@ EXPLANATIONS: Final[Mapping[Reason, str]] = MappingProxyType(
             "tell whoever runs the gateway the request id."
         ),
         Reason.UPSTREAM_MALFORMED: (
-            "The API behind the gateway gave an answer that is not safe to pass on. The operation may have been carried "
-            "out; tell whoever runs the gateway the request id."
+            "The API behind the gateway gave an answer that is not safe to pass on. The operation may have been "
+            "carried out; tell whoever runs the gateway the request id."
         ),
         Reason.UPSTREAM_TIMEOUT: (
             "The API behind the gateway did not answer in time. The operation may still be carried out; ask for less "

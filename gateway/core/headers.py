@@ -45,13 +45,13 @@ _READ_NAMES: Final = frozenset(
         "x-request-id",
     }
 )
-_RARE_NAMES: Final = frozenset(
-    {"content-encoding", "expect", "transfer-encoding", "x-request-id"}
-)
+_RARE_NAMES: Final = frozenset({"content-encoding", "expect", "transfer-encoding", "x-request-id"})
 _MEMORY: Final = 512  # Spellings of names that are remembered; a client that invents more empties the memory.
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~-]{1,128}")
-_JSON: Final = re.compile(rb'application/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*"?utf-8"?[ \t]*)?', re.IGNORECASE)
+_JSON: Final = re.compile(
+    rb'application/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|"utf-8")[ \t]*)?', re.IGNORECASE
+)
 # RFC 9110 section 7.2 and RFC 3986 section 3.2.2, narrowed to names, IPv4 and IPv6 literals with an optional port.
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 

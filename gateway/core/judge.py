@@ -41,9 +41,11 @@ def _key_findings(
     policy: Policy, principal: KeyPrincipal, operation: Operation, variables: Mapping[str, Any]
 ) -> list[Finding]:
     found = list(operation.key_findings)
-    for demand in operation.demands:
-        if not demand.need.met(principal.scopes):
-            found.append(scope_missing(demand.need.coordinate, demand.path, demand.need.scopes))
+    found += [
+        scope_missing(demand.need.coordinate, demand.path, demand.need.scopes)
+        for demand in operation.demands
+        if not demand.need.met(principal.scopes)
+    ]
     if operation.key_values:
         judgement = Judgement(
             policy.inputs,

@@ -1,7 +1,8 @@
 """GraphQL over HTTP, decoded strictly: every text that two JSON parsers may read differently is refused.
 
 Because nothing ambiguous gets through, the bytes that were judged can be forwarded unchanged. RFC 8259 section 4 leaves
-repeated names open and section 8.2 lone surrogates; parsers are known to differ on both, on NaN and on a byte order mark.
+repeated names open and section 8.2 lone surrogates; parsers are known to differ on both, on NaN and on a byte order
+mark.
 """
 
 import json
@@ -52,9 +53,7 @@ def _float(text: str) -> float:
     return number
 
 
-_decode: Final = json.JSONDecoder(
-    object_pairs_hook=_object, parse_constant=_constant, parse_float=_float
-).raw_decode
+_decode: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float).raw_decode
 
 
 def message_from(body: bytes, *, max_depth: int = MAX_DEPTH) -> Message:

@@ -6,12 +6,11 @@ alias changes nothing. Fragments are visited once each, so the work is linear in
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
-    FragmentSpreadNode,
     GraphQLInterfaceType,
     GraphQLObjectType,
     GraphQLUnionType,
@@ -26,8 +25,8 @@ from graphql import (
 )
 
 from gateway.core.decision import Finding, Reason, Refused, refuse
-from gateway.core.document import DocumentLimits, document_from
-from gateway.core.policy import Caller, FieldPolicy, InputPolicy, Need, Policy, Demands
+from gateway.core.document import DocumentLimits, Selection, document_from
+from gateway.core.policy import Caller, Demands, FieldPolicy, InputPolicy, Need, Policy
 
 _COMPOSITE: Final = (GraphQLObjectType, GraphQLInterfaceType, GraphQLUnionType)
 _META: Final = frozenset({"__schema", "__type"})
@@ -159,13 +158,13 @@ class _Walk:
         self._pending.append(_Place(root, selection_set, Caller.BOTH, ""))
         while self._pending:
             place = self._pending.pop()
-            for node in place.selection_set.selections:
+            for node in cast("tuple[Selection, ...]", place.selection_set.selections):
                 if isinstance(node, FieldNode):
                     self._field(node, place)
                 elif isinstance(node, InlineFragmentNode):
                     condition = node.type_condition.name.value if node.type_condition else place.type_name
                     self._enter(condition, node.selection_set, place, place.caller)
-                elif isinstance(node, FragmentSpreadNode):
+                else:
                     self._spread(node.name.value, place)
 
     def _find(self, caller: int, reason: Reason, coordinate: str, path: str, selected: str) -> None:
@@ -243,10 +242,11 @@ class _Walk:
         if not firm and self._may_forward(node, place.type_name):
             refused &= ~Caller.KEY
         self.touched.append(Touch(path, coordinate, None))
-        if refused:
-            finding = Finding(Reason.FIELD_UNKNOWN, coordinate, path, selected=coordinate, firm=firm)
-            self.findings.append((refused, finding))
-        if node.selection_set:
+        finding = Finding(Reason.FIELD_UNKNOWN, coordinate, path, selected=coordinate, firm=firm)
+        self.findings.append((refused, finding))
+        # Below it nothing is looked at, as below a closed field, or answers would tell the two apart. But report mode
+        # lets it pass, and must find what is closed below.
+        if node.selection_set and self._policy.options.report:
             self._pending.append(_Place(None, node.selection_set, place.caller, path))
 
     def _may_be_known(self, name: str, type_name: str | None) -> bool:

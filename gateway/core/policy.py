@@ -86,8 +86,9 @@ class InputPolicy:
     """What a value for one argument or input field must obey.
 
     `marks` are its own, those of its type and, for an argument, those of the same argument on the interfaces and
-    implementations that its field stands for. `leads_to_user` and `leads_to_app` tell that an input field below names the caller and must not
-    be absent, which makes this one required as well. `concerns` are the callers for whom a value can matter at all.
+    implementations that its field stands for. `leads_to_user` and `leads_to_app` tell that an input field below names
+    the caller and must not be absent, which makes this one required as well. `concerns` are the callers for whom a
+    value can matter at all.
     """
 
     coordinate: str
@@ -137,4 +138,3 @@ class Policy:
         """The name of the root type for `query` or `mutation`, or None."""
         root = self.schema.query_type if kind == "query" else self.schema.mutation_type
         return None if root is None else root.name
-

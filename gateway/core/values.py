@@ -58,9 +58,7 @@ class Variables:
 
     def value(self, name: str) -> Any:
         """The value of a declared variable. What is sent beside the declared ones is ignored."""
-        definition = self._definitions.get(name)
-        if definition is None:
-            return ABSENT
+        definition = self._definitions[name]
         if name in self._sent:
             return self._sent[name]
         if definition.default_value is None:
@@ -74,12 +72,10 @@ def literal(node: ValueNode, variables: Variables) -> Any:
     """A value in a document as plain Python: str, bool, None, list, dict, `ABSENT`, or something that is no id."""
     if isinstance(node, VariableNode):
         return variables.value(node.name.value)
-    if isinstance(node, StringValueNode):
+    if isinstance(node, StringValueNode | BooleanValueNode):
         return node.value
     if isinstance(node, NullValueNode):
         return None
-    if isinstance(node, BooleanValueNode):
-        return node.value
     if isinstance(node, ListValueNode):
         items = (literal(item, variables) for item in node.values or ())
         return [None if item is ABSENT else item for item in items]
@@ -166,7 +162,7 @@ class Judgement:
         for item in (None,) if nothing else self._members(value):
             if isinstance(item, dict):
                 self._object(named.name, item, (*above, named.name))
-            # An edge back to a type that is being filled in closes a circle: were it required, no value could be finite.
+            # An edge back to a type that is being filled in closes a circle; were it required, values had no end.
             elif named.name not in above:
                 self._leads(policy)
 

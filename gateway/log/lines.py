@@ -1,7 +1,6 @@
 """How things are written: values as JSON, values for people, and the line of a request in either form."""
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -11,7 +10,7 @@ import orjson
 _MILLISECONDS: Final = tuple(b'%03dZ",' % number for number in range(1000))
 _DIM, _GREEN, _YELLOW, _RED, _RESET = "\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 
-Line = Callable[[Mapping[str, object]], bytes]
+Line = Callable[[Mapping[str, object], float], bytes]
 
 
 def to_json(fields: Mapping[str, object]) -> bytes:
@@ -46,8 +45,7 @@ class JsonLine:
         self._second = -1
         self._head = b""
 
-    def __call__(self, fields: Mapping[str, object]) -> bytes:
-        now = time.time()
+    def __call__(self, fields: Mapping[str, object], now: float) -> bytes:
         second = int(now)
         if second != self._second:
             self._second = second
@@ -63,11 +61,11 @@ class ConsoleLine:
     def __init__(self, *, colours: bool) -> None:
         self._colours = colours
 
-    def __call__(self, fields: Mapping[str, object]) -> bytes:
+    def __call__(self, fields: Mapping[str, object], now: float) -> bytes:
         shown = {name: readable(value) for name, value in fields.items() if value not in (None, "", (), [])}
         headline = " ".join(shown.pop(name) for name in self._HEADLINE if name in shown)
         rest = " ".join(f"{name}={value}" for name, value in shown.items())
-        moment = stamp(time.time())[11:-1]
+        moment = stamp(now)[11:-1]
         colour = _colour(fields)
         line = f"{_DIM}{moment}{_RESET} {colour}{headline}{_RESET} {_DIM}{rest}{_RESET}"
         return (line if self._colours else f"{moment} {headline} {rest}").encode(errors="replace")

@@ -36,11 +36,11 @@ class RequestLog:
         """From now on lines that wait are written a few times a second; no timer runs while none wait."""
         self._loop = loop
 
-    def add(self, fields: Mapping[str, object]) -> None:
-        """Say that a request ended; `event`, `level` and `timestamp` are added. The fields are not empty."""
+    def add(self, fields: Mapping[str, object], now: float) -> None:
+        """Say that a request ended at `now`; `event`, `level` and `timestamp` are added. The fields are not empty."""
         if not self._enabled:
             return
-        self._lines.append(self._line(fields))
+        self._lines.append(self._line(fields, now))
         if len(self._lines) >= _BATCH_LINES:
             self.flush()
         elif self._timer is None and self._loop is not None:

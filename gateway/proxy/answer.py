@@ -130,7 +130,8 @@ class Answer:
 
     def on_message_begin(self) -> None:
         """The parser's call: a message begins, which after a complete one is too much."""
-        self._surplus = self._ended
+        if self._ended:
+            self._surplus = True
 
     def on_message_complete(self) -> None:
         """The parser's call: a message has ended. Only the first counts; a trailer may have ended the connection."""
@@ -224,10 +225,8 @@ class Answer:
     def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except HttpParserUpgrade:
-            raise Malformed("it switches protocols") from None
-        except HttpParserError as error:
-            raise Malformed(str(error)) from None
+        except (HttpParserError, HttpParserUpgrade) as error:
+            raise Malformed(f"the parser refuses it: {error}") from None
 
     def _framed(self, body: bytes) -> bytes:
         self.body_bytes += len(body)

@@ -221,6 +221,7 @@ class Exchange(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self.deadline = self._loop.time() + self._limits.connect  # in case whoever wanted it has given up
         self._deadlines.add(self)
         self._pool.opened(self)
 
@@ -359,6 +360,7 @@ class Exchange(asyncio.Protocol):
             return
         if isinstance(result, BaseException):
             self._done.set_exception(result)
+            self._done.exception()  # seen: whoever is cancelled before it wakes up will not ask for it
         else:
             self._done.set_result(result)
 

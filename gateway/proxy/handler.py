@@ -153,14 +153,16 @@ class Handler:
             record.shape = self._shape(inbound)
         if message.method != "POST":
             raise MethodNotAllowed(("POST",))
-        check_json(inbound)
-        _check_length(inbound, payload, plane.body_bytes)
+        if not payload.is_eof():
+            _check_length(inbound, plane.body_bytes)
+        if inbound.rare or inbound.first.get(b"content-type") != b"application/json":
+            check_json(inbound)
         token = bearer(inbound.all(b"authorization"))
         digest = verifier(token)
         proven = self._authenticator.recall(digest, self._clock()) or await self._prove(token, digest)
         record.caller = proven
         if payload.is_eof():
-            body = payload.read_nowait()
+            body = client.whole_body(payload)
         else:
             body = await _arriving(client, payload, plane.body_bytes, record)
             # A slow body must not outlive a revocation.
@@ -190,7 +192,7 @@ class Handler:
         match = plane.routes.match(message.method, message.path)
         record.route = match.rule.coordinate
         check_plain(inbound)
-        _check_length(inbound, payload, plane.route_body_bytes)
+        _check_length(inbound, plane.route_body_bytes)
         token, digest, proven = b"", b"", None
         if not match.rule.open or b"authorization" in inbound.first:
             token = bearer(inbound.all(b"authorization"))
@@ -223,7 +225,7 @@ class Handler:
 
     def _head(self, client: Connection, message: http.RawRequestMessage, record: Record) -> Inbound:
         """The headers, once everything that two servers could read differently is refused."""
-        if client.head_too_long(message):
+        if client.long_head and client.head_too_long(message):
             raise refuse(Reason.HEADERS_TOO_LARGE)
         if message.version is not http.HttpVersion11:
             if message.version is not http.HttpVersion10:
@@ -232,8 +234,8 @@ class Handler:
         if message.path[0] != "/" or message.method == "CONNECT":
             raise refuse(Reason.REQUEST_MALFORMED, "The request target must be a path.")
         inbound = self._header_rules.sort(message.raw_headers)
-        if not client.knows_host(inbound.first.get(b"host")):
-            check_host(inbound)
+        if client.forwarded is None or client.forwarded[0] != inbound.first.get(b"host"):
+            check_host(inbound)  # else it was found to be one before
         if inbound.rare:
             check_framing(inbound, http10=record.http10)
             record.request_id = request_id(inbound) or record.request_id
@@ -325,9 +327,9 @@ async def _arriving(client: Connection, payload: streams.StreamReader, limit: in
     return body
 
 
-def _check_length(inbound: Inbound, payload: streams.StreamReader, limit: int) -> None:
+def _check_length(inbound: Inbound, limit: int) -> None:
     """Refuse a body that is announced as too long before any more of it is read."""
-    if not payload.is_eof() and declared_length(inbound) > limit:
+    if declared_length(inbound) > limit:
         raise refuse(Reason.BODY_TOO_LARGE)
 
 

@@ -112,7 +112,7 @@ class Connection(web.RequestHandler):
     __slots__ = (
         "_broken",
         "_head_bytes",
-        "_long_head",
+        "long_head",
         "_payload",
         "_room",
         "_server",
@@ -139,7 +139,7 @@ class Connection(web.RequestHandler):
         self._server = server
         self._payload: streams.StreamReader | None = None
         self._head_bytes = 0
-        self._long_head = False
+        self.long_head = False
         self._broken = False
         self._room: float = math.inf
         self._untaken: int | None = None
@@ -185,7 +185,7 @@ class Connection(web.RequestHandler):
         # Where one message ends and the next begins within a segment is not told. A head that is over the limit has
         # half of it in one segment or since one: from then on heads are summed up.
         if self._head_bytes + self._head_bytes > limit or (not in_head and len(data) + len(data) > limit):
-            self._long_head = True
+            self.long_head = True
         seen = self._request_count
         super().data_received(data)
         if self._request_count != seen:
@@ -245,10 +245,6 @@ class Connection(web.RequestHandler):
 
     # What a relay and the handler call
 
-    def knows_host(self, host: bytes | None) -> bool:
-        """Whether this Host was forwarded before, and so was found to be one."""
-        return self.forwarded is not None and self.forwarded[0] == host
-
     def write(self, data: bytes) -> None:
         """Send bytes to the client; nothing happens once it is gone."""
         if self.transport is not None:
@@ -279,12 +275,21 @@ class Connection(web.RequestHandler):
             self.force_close()
 
     def head_too_long(self, message: http.RawRequestMessage) -> bool:
-        """Whether a request's line and headers are over the limit together; summed only where they can be."""
-        if not self._long_head:
-            return False
+        """Whether a request's line and headers are over the limit together; only with `long_head` they can be."""
         size = len(message.method) + len(message.path.encode("utf-8", "surrogateescape")) + 12
         size += sum(len(name) + len(value) + 4 for name, value in message.raw_headers)
         return size > self._server.limits.header_bytes
+
+    @staticmethod
+    def whole_body(payload: streams.StreamReader) -> bytes:
+        """The body of a request that has arrived whole.
+
+        Past `read_nowait`, whose six calls keep an account of what may still come.
+        """
+        if payload.exception() is not None or payload is streams.EMPTY_PAYLOAD:
+            return payload.read_nowait()
+        parts = payload._buffer  # noqa: SLF001
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def body(self, payload: streams.StreamReader, limit: int) -> bytes | None:
         """The whole body, or None as soon as it is longer than `limit` bytes.

@@ -15,7 +15,7 @@ def _decided(case: Case) -> Allow | Reported | Deny:
     return judged(case.policy, case.caller.principal, case.query, case.variables, case.operation_name)
 
 
-@settings(max_examples=6_000 if IN_CI else 600)
+@settings(max_examples=4_000 if IN_CI else 400)
 @given(cases())
 def test_nothing_allowed_is_closed(case: Case) -> None:
     """A request reads a field, or passes a value, that the schema closes to whoever sent it."""

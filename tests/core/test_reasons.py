@@ -1,4 +1,4 @@
-"""Every reason has a row in the table, an explanation, a line in docs/reasons.md, and a place in tests that brings it about."""
+"""Every reason has a row in the table, an explanation, a line in docs/reasons.md, and a test that brings it about."""
 
 import os
 import re

@@ -228,6 +228,8 @@ POLICY = compile_policy(
       name: String, age(unit: String): Int, vet(day: String @ownUser): Int
     }
     interface Orphan { alone: Int }
+    interface Holder { thing: Any }
+    type Box implements Holder { thing: Secret }
 
     union Any = Dog | Secret
     type Secret @keysOnly { word: String }
@@ -287,6 +289,9 @@ DEMANDS: dict[str, dict[str, object]] = {
     "Secret.word": {"keys_only": ["Secret"]},
     "Secret.more": {"keys_only": ["Secret.more", "Secret"], "needs": [("Secret.more", "C")]},
     "Orphan.alone": {},
+    # An implementation may return a narrower type, which is what a selection on the interface gets too.
+    "Box.thing": {"keys_only": ["Secret"]},
+    "Holder.thing": {"keys_only": ["Secret"]},
 }
 
 

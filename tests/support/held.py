@@ -24,9 +24,7 @@ class Asked:
 
     def begin(self, length: int) -> None:
         """Give the head of an answer of so many bytes."""
-        self._writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % length
-        )
+        self._writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % length)
 
     def more(self, data: bytes) -> None:
         """Give a piece of the body."""

@@ -1,15 +1,15 @@
 """Operations for generated tests: written against a schema by somebody who mostly obeys its rules, and sometimes not.
 
-Left to chance alone nearly everything would be refused, and the oracle would prove nothing; so each choice keeps to what
-is open to the caller except for a few sins, whose number is drawn for each operation. Choices come from a seed rather than
-from hypothesis one by one: that is ten times as fast, and nearly no two operations are alike. Hypothesis shrinks their
-size.
+Left to chance alone nearly everything would be refused, and the oracle would prove nothing; so each choice keeps to
+what is open to the caller except for a few sins, whose number is drawn for each operation. Choices come from a seed
+rather than from hypothesis one by one: that is ten times as fast, and nearly no two operations are alike. Hypothesis
+shrinks their size.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -138,7 +138,7 @@ class _Writer:
     def __init__(self, pen: _Pen, schema: str, caller: Caller, *, sins: int, size: int) -> None:
         self._pen = pen
         self._schema: GraphQLSchema = upstream(schema).schema
-        self._open = _open(schema, caller)
+        self._open = partial(_open_names, schema, caller)
         self._caller = caller
         self._sins = sins
         self._left = 4 + 4 * size
@@ -242,7 +242,9 @@ class _Writer:
 
     def _field(self, kind: _Composite, depth: int) -> str:
         assert not isinstance(kind, GraphQLUnionType)
-        names = list(kind.fields) if self._tempted() else self._open(kind.name) or ["__typename"]
+        allowed = self._open(kind.name)
+        shut = [name for name in kind.fields if name not in allowed]
+        names: Sequence[str] = shut if shut and self._tempted() else allowed or ("__typename",)
         leaves = [name for name in names if name == "__typename" or _is_leaf(kind.fields[name])]
         asking = [name for name in names if name != "__typename" and kind.fields[name].args]
         if leaves and (not self._on(depth) or self._pen.chance(2)):
@@ -257,7 +259,8 @@ class _Writer:
         head = f"{self._alias()}{name}{self._arguments(kind, name, field)} {self._condition()}"
         if not is_composite_type(below):
             return head
-        return head + (self._selection(below, depth + 1) if self._on(depth) else "{ __typename }")
+        empty = not self._on(depth) or self._pen.chance(8)
+        return head + ("{ __typename }" if empty else self._selection(below, depth + 1))
 
     def _fragment(self, kind: _Composite, depth: int, choice: int) -> str:
         if choice == 15:
@@ -318,23 +321,20 @@ class _Writer:
             return self._literal(self._plain(place.type, marks, 0))
         written = self._pen.one(["String", "ID", "[ID]", "JSON"]) if self._sin() else str(place.type)
         value, other = self._plain(place.type, marks, 0), self._plain(place.type, marks, 0)
-        way = self._pen.below(8)
-        if way >= 4:
-            return f"${self._declare(written, sent=value)}"
-        if way == 3:
-            return f"${self._declare(written, default=self._literal(value))}"
-        if way == 2:
-            return f"${self._declare(written, sent=value, default=self._literal(other))}"
-        if self._tempted():
-            return f"${self._declare(written, sent=None, default=self._literal(value) if way else None)}"
-        if self._tempted():
-            return f"${self._declare(written)}"
-        return f"${self._declare(written, sent=value, default='null')}"
+        default = self._literal(value, constant=True)
+        ways: list[dict[str, Any]] = [
+            *[{"sent": value}] * 4,
+            {"default": default},
+            {"sent": value, "default": self._literal(other, constant=True)},
+            {"sent": value, "default": "null"},
+        ]
+        sins: list[dict[str, Any]] = [{"sent": None, "default": default}, {"sent": None}, {}]
+        return f"${self._declare(written, **self._pen.one(sins if self._tempted() else ways))}"
 
     def _declare(self, kind: str, *, default: str | None = None, **sent: Any) -> str:
+        """The name of a new variable; where `sent` is not given it has no value but its default."""
         name = f"v{len(self._declared)}"
-        # What the chosen operation and the other one call alike differs in nothing but the value.
-        self._declared.append(f"${name}: {kind}" + (f" = {default}" if default is not None and "$" not in default else ""))
+        self._declared.append(f"${name}: {kind}" + (f" = {default}" if default else ""))
         if "sent" in sent:
             self._sent[name] = _json(sent["sent"])
         return name
@@ -358,7 +358,20 @@ class _Writer:
         nested = isinstance(kind, GraphQLList)
         if not self._tempted():
             return self._pen.one([[own], own, [own, own]]) if nested else own
-        odd: list[Any] = [other, own.upper(), "", None, None, [own], [], 5, True, _Name("SELF"), {"eq": own}, [own, other]]
+        odd: list[Any] = [
+            other,
+            own.upper(),
+            "",
+            None,
+            None,
+            [own],
+            [],
+            5,
+            True,
+            _Name("SELF"),
+            {"eq": own},
+            [own, other],
+        ]
         return self._pen.one([[other], [own, other], [other, own], [[own], []], [[]], [own, None]] if nested else odd)
 
     def _object(self, kind: GraphQLInputObjectType, depth: int) -> dict[str, Any]:
@@ -379,18 +392,20 @@ class _Writer:
             return self._pen.one(["x", OTHER_USER, OWN_USER])
         return self._pen.one(choices.get(kind.name, ["x", {"user_id": OTHER_USER}, [1, None]]))
 
-    def _literal(self, value: Any) -> str:
-        """The value as GraphQL writes it, some of it in variables."""
+    def _literal(self, value: Any, *, constant: bool = False) -> str:
+        """The value as GraphQL writes it; unless it must be constant, some of it in variables."""
         if isinstance(value, list):
-            return f"[{', '.join(map(self._inner, value))}]"
+            return f"[{', '.join(self._inner(item, constant=constant) for item in value)}]"
         if isinstance(value, dict):
-            return f"{{{', '.join(f'{name}: {self._inner(item)}' for name, item in value.items())}}}"
+            members = (f"{name}: {self._inner(item, constant=constant)}" for name, item in value.items())
+            return f"{{{', '.join(members)}}}"
         return str(value) if isinstance(value, _Name) else json.dumps(value)
 
-    def _inner(self, value: Any) -> str:
-        if isinstance(value, str) and not isinstance(value, _Name) and self._pen.chance(4):
+    def _inner(self, value: Any, *, constant: bool) -> str:
+        movable = isinstance(value, str) and not isinstance(value, _Name) and not constant
+        if movable and self._pen.chance(4):
             return f"${self._declare(self._pen.one(['ID', 'String']), sent=value)}"
-        return self._literal(value)
+        return self._literal(value, constant=constant)
 
 
 class _Name(str):
@@ -420,6 +435,7 @@ def _possible(schema: GraphQLSchema, kind: GraphQLNamedType) -> frozenset[str]:
 
 @cache
 def _open_names(schema: str, caller: Caller, kind_name: str) -> tuple[str, ...]:
+    """The fields of a type that are open to a caller on everything that the type can turn out to be."""
     graph = upstream(schema).schema
     kind = graph.type_map[kind_name]
     assert isinstance(kind, GraphQLObjectType | GraphQLInterfaceType)
@@ -430,8 +446,3 @@ def _open_names(schema: str, caller: Caller, kind_name: str) -> tuple[str, ...]:
             fault for each in _possible(graph, kind) for fault in reading(schema).field_faults(caller, each, name)
         )
     )
-
-
-def _open(schema: str, caller: Caller) -> Callable[[str], tuple[str, ...]]:
-    """The fields of a type that are open to a caller on everything that the type can turn out to be."""
-    return lambda kind_name: _open_names(schema, caller, kind_name)

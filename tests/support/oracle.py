@@ -97,7 +97,7 @@ class _Recorder:
         self._round = round_
         self.widest = 1
 
-    def resolve(self, following: Any, source: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
+    def resolve(self, following: Any, source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
         """Note the call and answer with something plausible."""
         self._calls.append(Call(info.parent_type.name, info.field_name, arguments))
         if info.field_name.startswith("__") or info.parent_type.name.startswith("__"):
@@ -181,12 +181,9 @@ class Reading:
             yield from _shut(caller, signs(element))
         if type_name in self._roots:
             gates = signs(own.fields[field])
-            if not gates.keys() & {"requiresScopes", "authenticated", "userContext"}:
-                yield Reason.FIELD_CLOSED
-            elif caller.is_key and not gates.keys() & {"requiresScopes", "authenticated"}:
-                yield Reason.FIELD_CLOSED
-            elif not caller.is_key and not gates.keys() & {"authenticated", "userContext"}:
-                yield Reason.KEYS_ONLY
+            openers = {"authenticated", "requiresScopes" if caller.is_key else "userContext"}
+            if not gates.keys() & openers:
+                yield Reason.KEYS_ONLY if not caller.is_key and "requiresScopes" in gates else Reason.FIELD_CLOSED
 
     def _fields(self, own: GraphQLObjectType, name: str) -> list[GraphQLField]:
         return [kind.fields[name] for kind in (own, *own.interfaces) if name in kind.fields]
@@ -268,7 +265,9 @@ def signs(element: Any) -> Signs:
     nodes = (element.ast_node, *getattr(element, "extension_ast_nodes", ()))
     directives: list[DirectiveNode] = [directive for node in nodes if node for directive in node.directives or ()]
     return {
-        directive.name.value: {each.name.value: value_from_ast_untyped(each.value) for each in directive.arguments or ()}
+        directive.name.value: {
+            each.name.value: value_from_ast_untyped(each.value) for each in directive.arguments or ()
+        }
         for directive in directives
     }
 
@@ -322,6 +321,6 @@ def _below(kind: GraphQLInputObjectType) -> Iterator[GraphQLInputObjectType]:
         current = pending.pop()
         if current.name not in seen:
             seen[current.name] = current
-            named = map(get_named_type, (field.type for field in current.fields.values()))
+            named: list[GraphQLNamedType] = [get_named_type(field.type) for field in current.fields.values()]
             pending += [each for each in named if isinstance(each, GraphQLInputObjectType)]
     yield from seen.values()

@@ -1,4 +1,4 @@
-"""docs/reasons.md, made from the table and the explanations: `UPDATE_DOCS=1 make test ARGS="-k reasons"` writes it anew."""
+"""docs/reasons.md, made from what the code says: `UPDATE_DOCS=1 make test ARGS="-k reasons"` writes it anew."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,14 +13,14 @@ _HEAD = """\
 # Reasons
 
 Every refusal has a reason. It stands in the answer, as `extensions.reason` of an error on the GraphQL path and as
-`reason` of a problem on other routes, in the line of the log, and in the metrics. The set is closed: this page lists all
-of it.
+`reason` of a problem on other routes, in the line of the log, and in the metrics. The set is closed: this page lists
+all of it.
 
-* **Status** is the HTTP status for `application/json`, which is also what a client without an Accept header gets, and for
-  `application/graphql-response+json`. A GraphQL answer with 200 has `errors` and no `data`.
+* **Status** is the HTTP status for `application/json`, which is also what a client without an Accept header gets, and
+  for `application/graphql-response+json`. A GraphQL answer with 200 has `errors` and no `data`.
 * **Code** is `extensions.code`, the coarse name that clients of GraphQL servers know.
-* **Reportable** reasons are let through, and reported, in report mode. `field_unknown` is so below the root only, and not
-  where the field could be one that the schema knows by another type.
+* **Reportable** reasons are let through, and reported, in report mode. `field_unknown` is so below the root only, and
+  not where the field could be one that the schema knows by another type.
 * Where several reasons are found, each is told, and the status is 403 if any of them has it.
 
 This page is made from `gateway/core/decision.py` and `gateway/core/explanations.py`, and a test keeps them alike.

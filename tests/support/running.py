@@ -1,4 +1,4 @@
-"""A whole gateway on loopback, in the test's own event loop, before echo upstreams: what a test needs to be a client."""
+"""A whole gateway on loopback, in the test's own event loop, before an echo: what a test needs to be a client."""
 
 import asyncio
 import json
@@ -103,6 +103,11 @@ class Running:
         return answer_from(await self.raw(head.encode("latin-1") + b"\r\n" + data))
 
 
+def message(query: str, **members: object) -> str:
+    """The body of a GraphQL request."""
+    return json.dumps({"query": query, **members})
+
+
 def answer_from(data: bytes) -> Answer:
     """The one answer in what a connection gave."""
     head, _, body = data.partition(b"\r\n\r\n")
@@ -159,9 +164,7 @@ async def _with_tokens(app: App, store: Store, upstream: Echo, log_file: Path) -
     owner = await create_app(store, "demo", "eu", regions=["eu"], **made)
     keys = {}
     for name, scopes in [*((scope, (scope,)) for scope in SCOPES), ("all", SCOPES)]:
-        _, secret = await create_key(
-            store, owner.id, name, scopes, known_scopes=SCOPES, prefixes=Prefixes(), **made
-        )
+        _, secret = await create_key(store, owner.id, name, scopes, known_scopes=SCOPES, prefixes=Prefixes(), **made)
         keys[name] = secret.reveal()
     _, _, token = await create_user_token(store, owner.id, user_id=OWN_USER, prefixes=Prefixes(), **made)
     return Running(app, store, upstream, owner, token.reveal(), keys, log_file)

@@ -1,12 +1,18 @@
 """A client's connection, to send and read piece by piece: what a test needs to be slow, rude or gone."""
 
 import asyncio
+import re
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
+
+import pytest
 
 from tests.support.running import Answer, Running, answer_from
 
+PING = b"POST /v4/gql HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"  # refused, and the connection goes on
+here = pytest.mark.asyncio(loop_scope="module")  # on the event loop of the module's gateway
 _PATIENCE = 20.0  # far beyond every timer that a test sets; what is not there by then never comes
 
 
@@ -132,3 +138,35 @@ async def line_of(gateway: Running, answer: Answer) -> dict[str, Any]:
 
     await eventually(is_there)
     return found[-1]
+
+
+def statuses(data: bytes) -> list[int]:
+    """The statuses of all answers in what a connection gave."""
+    return [int(found) for found in re.findall(rb"HTTP/1\.1 (\d{3})", data)]
+
+
+async def opened(client: socket.socket, gateway: Running) -> None:
+    """Connect a socket that holds little itself of what is sent."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    client.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(client, gateway.address)
+
+
+async def sent(client: socket.socket, data: bytes) -> bool:
+    """Whether all could be sent, without reading what is said meanwhile."""
+    try:
+        async with asyncio.timeout(20):
+            await asyncio.get_running_loop().sock_sendall(client, data)
+    except ConnectionError:
+        return False
+    return True
+
+
+async def taken(client: socket.socket) -> bytes:
+    """All that can be read in the end."""
+    received = b""
+    with suppress(ConnectionError):
+        async with asyncio.timeout(20):
+            while part := await asyncio.get_running_loop().sock_recv(client, 1 << 16):
+                received += part
+    return received
