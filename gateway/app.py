@@ -277,9 +277,9 @@ class App:
         self._handler.plane = self._plane(self.policy)
 
     def flush_log(self) -> None:
-        """Write the lines of requests that still wait."""
+        """Return when the lines of all requests so far have been written."""
         self._recorder.flush()
-        self._request_log.flush()
+        self._request_log.settle()
 
     def _exposition(self) -> bytes:
         self._recorder.flush()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -10,10 +11,14 @@ from rich.text import Text
 from gateway.app import App
 from gateway.dev.seed import Seeded, SeededKey
 
+# Wider than any row. A narrower terminal folds what it is given, and what a terminal folded is copied whole; what rich
+# makes fit is cut short.
+_WIDTH: Final = 200
+
 
 def show(app: App, urls: Mapping[str, str], kept: Seeded, closed: str) -> None:
     """Print addresses, credentials and examples. Tokens and commands are never folded, so that they can be copied."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
     console.print()
     console.print(_addresses(app, urls))
     console.print(_credentials(kept))

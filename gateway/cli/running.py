@@ -3,15 +3,17 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import typer
 
 from gateway.app import CannotStart
 from gateway.settings import SettingsInvalid
 from gateway.store.contract import StoreUnavailable
+
+_STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -29,12 +31,14 @@ async def told_to_stop() -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 
-    def first(number: int) -> None:
-        loop.remove_signal_handler(number)
+    def first() -> None:
+        for number in _STOPPING:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, first, number)
+    for number in _STOPPING:
+        loop.add_signal_handler(number, first)
     await stop.wait()
 
 
@@ -54,6 +58,6 @@ def reasons_told() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def _say(sentences: Any) -> None:
+def _say(sentences: Iterable[str]) -> None:
     for sentence in sentences:
         typer.echo(f"gateway: {sentence}", err=True)

@@ -36,21 +36,23 @@ class Marks:
 
     def leads(self, named: GraphQLNamedType) -> tuple[bool, bool]:
         """Whether an input object type has, at any depth, a field that must name the own user, or the own app."""
-        user = app = False
+        marks = self.within(named)
+        return any(mark.own_user is not None for mark in marks), any(mark.own_app is not None for mark in marks)
+
+    def within(self, named: GraphQLNamedType) -> tuple[Mark, ...]:
+        """The marks on an input type, and on every field and type that a value of it can hold."""
+        coordinates = []
         pending, seen = [named], {named.name}
         while pending:
             current = pending.pop()
-            if not isinstance(current, GraphQLInputObjectType):
-                continue
-            for name, field in current.fields.items():
-                mark = self.by_coordinate.get(f"{current.name}.{name}")
-                user = user or (mark is not None and mark.own_user is not None)
-                app = app or (mark is not None and mark.own_app is not None)
+            coordinates.append(current.name)
+            for name, field in current.fields.items() if isinstance(current, GraphQLInputObjectType) else ():
+                coordinates.append(f"{current.name}.{name}")
                 below = get_named_type(field.type)
                 if below.name not in seen:
                     seen.add(below.name)
                     pending.append(below)
-        return user, app
+        return self.at(*coordinates)
 
     def at(self, *coordinates: str) -> tuple[Mark, ...]:
         """The marks at these coordinates, those without one left out."""

@@ -287,6 +287,9 @@ def _directive_faults(document: DocumentNode, schema: GraphQLSchema, marks: Mark
             elif marks.leads(schema.type_map[_named(node.type)]) != (False, False):
                 text = f"An input field below @{definition.name.value}({node.name.value}:) must name the caller."
                 yield SchemaFault(_line(node), text)
+            elif any(mark.closed or mark.refuses_users or mark.scopes for mark in marks.within(schema.type_map[_named(node.type)])):
+                name = f"@{definition.name.value}({node.name.value}:)"
+                yield SchemaFault(_line(node), f"{name} can hold values that are not open to all, and is not judged.")
 
 
 def _scope_faults(directive: DirectiveNode, coordinate: str, _: Node, scopes: _Scopes) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The line of each request, by the short road."""
 
+import time
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Mapping
 from typing import Final
@@ -36,11 +37,11 @@ class RequestLog:
         """From now on lines that wait are written a few times a second; no timer runs while none wait."""
         self._loop = loop
 
-    def add(self, fields: Mapping[str, object], now: float) -> None:
-        """Say that a request ended at `now`; `event`, `level` and `timestamp` are added. The fields are not empty."""
+    def add(self, fields: Mapping[str, object], now: float | None = None) -> None:
+        """Say that a request ended, at `now` or this moment; `event`, `level` and `timestamp` are added. The fields are not empty."""
         if not self._enabled:
             return
-        self._lines.append(self._line(fields, now))
+        self._lines.append(self._line(fields, time.time() if now is None else now))
         if len(self._lines) >= _BATCH_LINES:
             self.flush()
         elif self._timer is None and self._loop is not None:
@@ -51,6 +52,11 @@ class RequestLog:
         if self._lines:
             lines, self._lines = self._lines, []
             self._sink.write(b"\n".join([*lines, b""]), len(lines))
+
+    def settle(self) -> None:
+        """Return when every line so far has been written, or after a second; for whoever reads the log right after."""
+        self.flush()
+        self._sink.settle()
 
     def close(self) -> None:
         """Write what waits and end the sink, events included. May be called twice."""

@@ -41,7 +41,7 @@ class Sink:
         self._torn = False
         self._closed = False
         self._lock = threading.Lock()
-        self._batches: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
+        self._batches: SimpleQueue[tuple[bytes, int] | threading.Event | None] = SimpleQueue()
         self._writer = threading.Thread(target=self._write_batches, name="log", daemon=True)
         self._writer.start()
 
@@ -54,6 +54,12 @@ class Sink:
             self._waiting_bytes += len(data)
         self._batches.put((data, lines))
 
+    def settle(self) -> None:
+        """Return when everything taken so far has been written, or after a second."""
+        written = threading.Event()
+        self._batches.put(written)
+        written.wait(_CLOSE_SECONDS)
+
     def close(self) -> None:
         """Write what waits, for a second at most; a sink that takes nothing is left to the end of the process."""
         with self._lock:
@@ -65,6 +71,9 @@ class Sink:
 
     def _write_batches(self) -> None:
         while batch := self._batches.get():
+            if isinstance(batch, threading.Event):
+                batch.set()
+                continue
             data, lines = batch
             written = self._write_whole(masked(data))
             with self._lock:

@@ -180,9 +180,7 @@ class Answer:
             self.keep_alive = self.keep_alive and not self._http10
         if connections:
             passed = without_named(passed, connections)
-        return client_head(
-            status, passed, self._own, framing, length, http10=self._http10, keep_alive=self.keep_alive
-        )
+        return client_head(status, passed, self._own, framing, length, http10=self._http10, keep_alive=self.keep_alive)
 
     def _read_counted(self, data: bytes, start: int) -> bytes:
         end = start + self._left

@@ -131,8 +131,24 @@ def framing_of(
     return CHUNKED if codings else CLOSE
 
 
+# By whether the client speaks HTTP/1.0, where closing is what happens unless one says otherwise, and may go on.
+_END: Final = {
+    (False, True): b"\r\n",
+    (False, False): b"Connection: close\r\n\r\n",
+    (True, True): b"Connection: keep-alive\r\n\r\n",
+    (True, False): b"Connection: close\r\n\r\n",
+}
+
+
 def client_head(
-    status: int, lines: Iterable[bytes], own: bytes, framing: Framing, length: int | None, *, http10: bool, keep_alive: bool
+    status: int,
+    lines: Iterable[bytes],
+    own: bytes,
+    framing: Framing,
+    length: int | None,
+    *,
+    http10: bool,
+    keep_alive: bool,
 ) -> bytes:
     """The head that the client gets: status line, the answer's `lines`, the framing, the gateway's `own` lines.
 
@@ -145,11 +161,7 @@ def client_head(
         framed = b""
     else:
         framed = b"Transfer-Encoding: chunked\r\n"
-    if not keep_alive:
-        end = b"Connection: close\r\n\r\n"
-    else:
-        end = b"Connection: keep-alive\r\n\r\n" if http10 else b"\r\n"
-    return b"\r\n".join((_STATUS_LINES[status], *lines, framed + own + end))
+    return b"\r\n".join((_STATUS_LINES[status], *lines, framed + own + _END[http10, keep_alive]))
 
 
 def without_named(lines: Iterable[bytes], connections: Iterable[bytes]) -> list[bytes]:

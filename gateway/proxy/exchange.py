@@ -200,7 +200,7 @@ class Exchange(asyncio.Protocol):
 
     def client_left(self) -> None:
         if self._client is not None:
-            self._end(self._outcome(aborted=True))
+            self._end(self._client, self._outcome(aborted=True))
 
     def client_resumed(self) -> None:
         if self._held:
@@ -302,7 +302,7 @@ class Exchange(asyncio.Protocol):
         if self._client is None:
             return  # it left while it was written to
         if answer.complete:
-            self._end(self._outcome(aborted=False), rest=self._reusable())
+            self._end(client, self._outcome(aborted=False), rest=self._reusable())
         elif answer.status:
             if client.writing_paused and not self._held:
                 self._hold(client)
@@ -340,18 +340,16 @@ class Exchange(asyncio.Protocol):
         if self._started:
             self._cut(client)
         else:
-            self._end(error)
+            self._end(client, error)
 
     def _cut(self, client: Client) -> None:
         client.abort()
         self.client_left()
 
-    def _end(self, result: Outcome | BaseException, *, rest: bool = False) -> None:
-        client = self._client
+    def _end(self, client: Client, result: Outcome | BaseException, *, rest: bool = False) -> None:
         self._client = None
         self._held = False
-        if client is not None:
-            client.exchange = None
+        client.exchange = None
         if rest:
             self._rest()
         else:
@@ -381,10 +379,8 @@ class Exchange(asyncio.Protocol):
         )
 
     def _set_deadline(self) -> None:
-        """Until when, by what the exchange waits for now; a connection at rest keeps the deadline it has."""
+        """Until when, by what the exchange waits for now."""
         limits = self._limits
-        if self._client is None:
-            return
         if self._held:
             self.deadline = 0.0  # due at each sweep, for `_watch`
         elif self._answer.status:

@@ -9,12 +9,13 @@ comes, and would append an error answer to one that has begun. None of its answe
 import asyncio
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
 import aiohttp
 from aiohttp import http, http_parser, streams, web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from gateway.core.decision import Reason
 from gateway.proxy.deadlines import NEVER, Deadlines
@@ -110,7 +111,7 @@ class Connection(web.RequestHandler):
     """
 
     __slots__ = (
-        "_broken",
+        "_fault",
         "_head_bytes",
         "long_head",
         "_payload",
@@ -140,7 +141,7 @@ class Connection(web.RequestHandler):
         self._payload: streams.StreamReader | None = None
         self._head_bytes = 0
         self.long_head = False
-        self._broken = False
+        self._fault: Reason | None = None
         self._room: float = math.inf
         self._untaken: int | None = None
         self._wire: asyncio.Transport
@@ -169,7 +170,9 @@ class Connection(web.RequestHandler):
             self.closed.set_result(None)
 
     def data_received(self, data: bytes) -> None:
-        if self._broken:
+        # In place of aiohttp's, which goes on parsing after a fault and answers it by quoting the line.
+        parser = self._parser
+        if self._fault is not None or self._force_close or self._upgraded or parser is None:
             return
         limit = self._server.limits.header_bytes
         in_head = self._payload is None or self._payload.is_eof()
@@ -186,30 +189,35 @@ class Connection(web.RequestHandler):
         # half of it in one segment or since one: from then on heads are summed up.
         if self._head_bytes + self._head_bytes > limit or (not in_head and len(data) + len(data) > limit):
             self.long_head = True
-        seen = self._request_count
-        super().data_received(data)
-        if self._request_count != seen:
-            self._arrived()
+        try:
+            messages, self._upgraded, _ = parser.feed_data(data)
+        except HttpProcessingError as error:
+            too_long = isinstance(error, LineTooLong)
+            self._spoil(web.RequestPayloadError(), Reason.HEADERS_TOO_LARGE if too_long else Reason.REQUEST_MALFORMED)
+            return
+        if messages:
+            self._arrived(messages)
         elif in_head and self._head_bytes > limit:
-            self._broken = True
-            if self._waiter is not None:
-                self._answer_unreadable(Reason.HEADERS_TOO_LARGE)
+            self._spoil(web.RequestPayloadError(), Reason.HEADERS_TOO_LARGE)
 
-    def _arrived(self) -> None:
-        """Heads of requests are there, or what cannot be read."""
-        message, payload = self._messages[-1]
-        if isinstance(message, http.RawRequestMessage):
-            self._payload = payload
-            self._head_bytes = 0
-            self._room = math.inf
-        else:
-            self._spoil(web.RequestPayloadError())
+    def _arrived(self, messages: Sequence[tuple[Any, streams.StreamReader]]) -> None:
+        """Heads of requests are there."""
+        self._messages.extend(messages)
+        self._payload = messages[-1][1]
+        self._head_bytes = 0
+        self._room = math.inf
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if len(self._messages) >= self._max_msg_queue_size and not self._buffer_paused:
+            self._pause_reading_for_buffer()
 
-    def _spoil(self, error: Exception) -> None:
-        """Nothing that comes from now on can be read; whoever waits for a body learns it."""
-        self._broken = True
+    def _spoil(self, error: Exception, reason: Reason = Reason.REQUEST_MALFORMED) -> None:
+        """Nothing that comes from now on can be read; whoever waits for a body, or for a request, learns it."""
+        self._fault = reason
         if self._payload is not None and not self._payload.is_eof():
             self._payload.set_exception(error)
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         # aiohttp's stream calls this after every read, paused or not, and parses and polls anew each time.
@@ -322,12 +330,10 @@ class Connection(web.RequestHandler):
         try:
             while await self._next_request():
                 message, payload = self._messages.popleft()
-                if not isinstance(message, http.RawRequestMessage):
-                    self._answer_unreadable(self._unreadable(message.exc))
-                    return
                 self._consumed()
                 self.deadline = NEVER
-                keep_alive = await self._server.requests.serve(self, message, payload)
+                # aiohttp has another kind of message for what it cannot read; `data_received` lets none in here.
+                keep_alive = await self._server.requests.serve(self, message, payload)  # type: ignore[arg-type]
                 if not payload.is_eof():
                     await self._linger(payload)
                     keep_alive = False
@@ -343,8 +349,8 @@ class Connection(web.RequestHandler):
             await self._taken()
         if self._messages or self._force_close:
             return not self._force_close
-        if self._broken:
-            self._answer_unreadable(Reason.HEADERS_TOO_LARGE)
+        if self._fault is not None:
+            self._answer_unreadable(self._fault)
             return False
         if self._server.draining and not self._head_bytes:
             return False
@@ -359,7 +365,11 @@ class Connection(web.RequestHandler):
             raise
         finally:
             self._waiter = None
-        return True
+        if self._messages:
+            return True
+        if self._fault is not None:
+            self._answer_unreadable(self._fault)
+        return False
 
     async def _taken(self) -> None:
         """Wait until the client has taken earlier answers, so that it cannot pile them up here."""
@@ -391,13 +401,10 @@ class Connection(web.RequestHandler):
         finally:
             self.deadline = NEVER
 
-    def _unreadable(self, error: BaseException) -> Reason:
-        return Reason.HEADERS_TOO_LARGE if isinstance(error, LineTooLong) else Reason.REQUEST_MALFORMED
-
     def _answer_unreadable(self, reason: Reason) -> None:
         """Refuse a request that could not be read, in fixed bytes, and close."""
+        self._fault = reason
         self.write(self._server.requests.unreadable(self, reason))
-        self._broken = True
         self.force_close()
 
     # What aiohttp would say

@@ -112,7 +112,8 @@ class Endpoint:
 
     async def close(self) -> None:
         """All connections are ended, also those with an exchange running, and gone on return."""
-        self._closed = asyncio.get_running_loop().create_future()
+        if self._closed is None:
+            self._closed = asyncio.get_running_loop().create_future()
         for connection in tuple(self._connections):
             connection.retire()
         if self._connections:

@@ -74,7 +74,7 @@ class Peer:
         reset(self._writer.transport)
 
     async def gone(self) -> None:
-        """Return when the gateway has closed the connection, whatever it still said. Not for scripts, which may return."""
+        """Return when the gateway has closed the connection, whatever it still said. Scripts just return instead."""
         async with asyncio.timeout(_PATIENCE):
             await self._gone.wait()
 
@@ -98,7 +98,9 @@ def reset(transport: asyncio.WriteTransport) -> None:
 class Scripted:
     """Listens while it is entered, and plays the script on every connection; `peers` are those so far."""
 
-    def __init__(self, script: Script, *, host: str = "127.0.0.1", port: int = 0, certificate: str | None = None) -> None:
+    def __init__(
+        self, script: Script, *, host: str = "127.0.0.1", port: int = 0, certificate: str | None = None
+    ) -> None:
         self.peers: list[Peer] = []
         self.port = port
         self._script = script

@@ -1,6 +1,7 @@
 """A client's connection without a server behind it: an exchange writes to one end of it, a test reads at the other."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple, cast
@@ -26,7 +27,6 @@ class Taker(asyncio.Protocol):
         self.writing_paused = False
         self.writes: list[int] = []
         self.most_unsent = 0
-        self.connected = asyncio.Event()
         self._transport: asyncio.Transport
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
@@ -35,7 +35,6 @@ class Taker(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self.connected.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.exchange is not None:
@@ -103,17 +102,21 @@ class Taker(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def taker() -> AsyncIterator[Taker]:
-    """A client with a connection of its own."""
-    end = Taker()
-    server = await asyncio.get_running_loop().create_server(lambda: end, "127.0.0.1", 0)
+async def taker(kind: type[Taker] = Taker, *, buffer: int | None = None) -> AsyncIterator[Taker]:
+    """A client with a connection of its own; with a small `buffer` the system holds little of what it does not take."""
+    loop = asyncio.get_running_loop()
+    end, client = kind(), socket.socket()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        if buffer is not None:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)  # what it accepts has the same
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        client.setblocking(False)
+        await loop.sock_connect(client, listening.getsockname())
+        accepted, _ = listening.accept()
+    await loop.connect_accepted_socket(lambda: end, accepted)
+    end._reader, end._writer = await asyncio.open_connection(sock=client, limit=buffer or 1 << 16)  # noqa: SLF001
     try:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        end._reader, end._writer = reader, writer  # noqa: SLF001 - its own
-        await end.connected.wait()
         yield end
     finally:
-        writer.transport.abort()
+        end._writer.transport.abort()  # noqa: SLF001 - its own
         end._transport.abort()  # noqa: SLF001 - its own
-        server.close()
-        await server.wait_closed()

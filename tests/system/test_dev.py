@@ -1,0 +1,201 @@
+"""`gateway dev`: what a newcomer starts, pastes and edits."""
+
+import json
+import shutil
+import stat
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from tests.support.command import Command, command
+from tests.support.echo import Echo
+from tests.support.running import OWN, message
+from tests.support.sweep import Sweep
+from tests.support.vectors import VENDOR_SCHEMA
+
+ANYWHERE = ("--port", "0", "--admin-port", "0", "--schema", "schema.graphql")
+SCOPES = {"USER_READ", "USER_DELETE", "USER_LINK", "OFFLOADS_READ", "OFFLOADS_GENERATE_URL", "FAKE_DATA_INSERT"}
+BARE = "type Query { a: Int b: Int c(user_id: ID): Int }\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory with a copy of the schema."""
+    shutil.copy(VENDOR_SCHEMA, tmp_path / "schema.graphql")
+    return tmp_path
+
+
+@asynccontextmanager
+async def developing(place: Path, *words: str) -> AsyncIterator[tuple[Command, dict[str, Any]]]:
+    """`gateway dev --json`, and the object that it prints."""
+    async with command(place, "dev", *ANYWHERE, *words, "--json") as started:
+        line = await started.until(lambda: started.out.read_text().endswith("\n") and started.out.read_text())
+        yield started, json.loads(line)
+
+
+async def ask(
+    url: str, token: str, body: str = OWN, headers: Mapping[str, str] | None = None
+) -> tuple[int, Mapping[str, str], dict[str, Any]]:
+    """One request of an ordinary client."""
+    given = {"Content-Type": "application/json", "Authorization": f"Bearer {token}", **(headers or {})}
+    async with ClientSession() as session, session.post(f"{url}/v4/gql", data=body, headers=given) as answer:
+        return answer.status, answer.headers, await answer.json(content_type=None)
+
+
+def reasons(told: dict[str, Any]) -> list[str]:
+    """Why something was refused."""
+    return [error["extensions"]["reason"] for error in told["errors"]]
+
+
+async def test_the_object(place: Path, sweep: Sweep) -> None:
+    """Programs that start a gateway to test against would not find their way in it."""
+    async with developing(place) as (started, told):
+        sweep.add(place, [each["token"] for each in told["keys"] + told["users"]])
+        assert list(told) == ["url", "admin_url", "upstreams", "apps", "keys", "users"]
+        assert set(told["upstreams"]) == {"eu", "us", "in"}
+        demo, american = told["apps"]
+        assert (demo["name"], demo["region"], american["name"], american["region"]) == ("demo", "eu", "demo-us", "us")
+        assert all(app.keys() == {"id", "name", "region"} for app in told["apps"])
+        assert all(key.keys() == {"app", "id", "scopes", "token"} for key in told["keys"])
+        assert all(user.keys() == {"app", "id", "token"} for user in told["users"])
+        of_demo = [set(key["scopes"]) for key in told["keys"] if key["app"] == demo["id"]]
+        assert sorted(map(len, of_demo)) == [1] * len(SCOPES) + [len(SCOPES)]
+        assert set.union(*of_demo) == SCOPES
+        assert [set(key["scopes"]) for key in told["keys"] if key["app"] == american["id"]] == [SCOPES]
+        assert [user["app"] for user in told["users"]] == [demo["id"]] * 2
+        await everything_listens(told)
+        await everybody_may_what_they_may(told)
+        assert await started.stop() == 0
+        assert started.out.read_text().count("\n") == 1
+
+
+async def everything_listens(told: dict[str, Any]) -> None:
+    """Every address that is printed accepts at once."""
+    async with ClientSession() as session:
+        for url in told["upstreams"].values():
+            async with session.post(f"{url}/v4/gql", json={"query": "{ user { id } }"}) as answer:
+                assert answer.status == 200
+        async with session.get(f"{told['admin_url']}/ready") as answer:
+            assert answer.status == 200
+        async with session.get(f"{told['admin_url']}/") as answer:
+            assert (answer.status, answer.content_type) == (200, "text/html")
+            page = await answer.text()
+        async with session.get(f"{told['admin_url']}/page.json") as answer:
+            page += await answer.text()
+        assert all(user["id"] in page and user["token"] not in page for user in told["users"])
+        async with session.get(f"{told['url']}/") as answer:
+            assert answer.status == 404
+
+
+async def everybody_may_what_they_may(told: dict[str, Any]) -> None:
+    """Each credential works, for what it is meant for and nothing else."""
+    url = told["url"]
+    for key in told["keys"]:
+        status, _, answer = await ask(url, key["token"])
+        assert status == (200 if "USER_READ" in key["scopes"] else 403)
+        if status == 200:
+            extensions = answer["extensions"]
+            region = next(app["region"] for app in told["apps"] if app["id"] == key["app"])
+            assert extensions["gateway"]["x-gateway-key"] == key["id"]
+            assert extensions["mock"]["region"] == extensions["gateway"]["x-gateway-region"] == region
+    first, second = told["users"]
+    status, _, answer = await ask(url, first["token"])
+    assert (status, answer["data"]["user"]["id"]) == (200, first["id"])
+    status, _, answer = await ask(url, first["token"], message(f'{{ user(user_id: "{second["id"]}") {{ id }} }}'))
+    assert (status, reasons(answer)) == (403, ["not_own_data"])
+    assert (await ask(url, first["token"], message("{ __schema { queryType { name } } }")))[0] == 200
+
+
+async def test_a_restart(place: Path, sweep: Sweep) -> None:
+    """What a newcomer pasted yesterday would not work today, or lie open to other users of the machine."""
+    seen = []
+    for _ in range(2):
+        async with developing(place) as (started, told):
+            seen.append([told[name] for name in ("apps", "keys", "users")])
+            assert (await ask(told["url"], told["users"][0]["token"]))[0] == 200
+            assert await started.stop() == 0
+    assert seen[0] == seen[1]
+    sweep.add(place, [each["token"] for each in seen[0][1] + seen[0][2]])
+    kept = place / ".gateway-dev" / "credentials.json"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert (kept.parent / ".gitignore").read_text() == "*\n"
+    assert seen[0][2][0]["token"] in kept.read_text()
+
+
+async def test_a_backend_of_ones_own(place: Path) -> None:
+    """A developer's own backend would not be asked, or be sent orders that are meant for the pretend ones."""
+    async with Echo() as mine, developing(place, "--upstream", f"eu={mine.url}", "--data", "elsewhere") as (_, told):
+        assert told["upstreams"]["eu"] == mine.url
+        assert (place / "elsewhere" / "credentials.json").exists()
+        orders = {"X-Mock-Status": "503", "X-Mock-Size": "1000"}
+        european, american = (
+            next(key["token"] for key in told["keys"] if key["app"] == app["id"] and len(key["scopes"]) > 1)
+            for app in told["apps"]
+        )
+        status, _, answer = await ask(told["url"], european, headers=orders)
+        assert (status, answer["data"]["target"]) == (200, "/v4/gql")
+        (crossed,) = mine.received
+        assert not [name for name, _ in crossed.headers if "mock" in name.lower()]
+        assert (await ask(told["url"], american, headers=orders))[0] == 503
+
+
+async def test_a_schema_that_is_edited(place: Path) -> None:
+    """Whoever edits the schema would have to restart, or be left without a gateway by a slip of the pen."""
+    schema = place / "schema.graphql"
+    schema.write_text("type Query { a: Int @authenticated b: Int @closed }\n")
+    async with developing(place) as (started, told):
+        url, token = told["url"], told["users"][0]["token"]
+        assert (await ask(url, token, message("{ a }")))[0] == 200
+        assert (await ask(url, token, message("{ b }")))[0] == 403
+
+        schema.write_text("type Query {\n  a: Int @authenticated\n  b: Int @authentic\n}\n")
+        await started.until(lambda: "schema.graphql:3: " in started.err.read_text())
+        await started.until(lambda: "The schema before this change stays in force." in started.err.read_text())
+        assert (await ask(url, token, message("{ a }")))[0] == 200
+        assert (await ask(url, token, message("{ b }")))[0] == 403
+
+        schema.write_text("type Query { a: Int @closed b: Int @authenticated c: Int @authenticated }\n")
+        await started.until(lambda: "schema.graphql: read again, in force now." in started.err.read_text())
+        assert (await ask(url, token, message("{ a }")))[0] == 403
+        status, _, answer = await ask(url, token, message("{ b c }"))
+        assert (status, answer["data"].keys()) == (200, {"b", "c"})
+
+        schema.unlink()
+        schema.write_bytes(b"\xff")
+        await started.until(lambda: "not UTF-8" in started.err.read_text())
+        assert (await ask(url, token, message("{ c }")))[0] == 200
+        assert "Traceback" not in started.said()
+
+
+async def test_a_schema_that_is_closed(place: Path) -> None:
+    """A newcomer with a schema of his own would meet a wall of refusals, and not learn why."""
+    (place / "schema.graphql").write_text(BARE)
+    async with command(place, "dev", *ANYWHERE) as started:
+        await started.until(lambda: "Stop with Ctrl-C." in started.out.read_text())
+        assert "3 of 3 root fields are closed; gateway policy init helps" in started.out.read_text()
+
+
+async def test_lines_to_paste(place: Path, sweep: Sweep) -> None:
+    """The first thing that a newcomer tries would not work."""
+    async with command(place, "dev", *ANYWHERE) as started:
+        await started.until(lambda: "Stop with Ctrl-C." in started.out.read_text())
+        text = started.out.read_text()
+        kept = json.loads((place / ".gateway-dev" / "credentials.json").read_text())
+        everybody = kept["keys"] + kept["users"]
+        sweep.add(place / ".gateway-dev", [each["token"] for each in everybody])
+        assert all(each["token"] in text for each in everybody)
+        pasted = [line for line in text.splitlines() if line.startswith("curl ")]
+        answers = [json.loads(subprocess.check_output(["sh", "-c", line], timeout=30)) for line in pasted]  # noqa: ASYNC221
+        assert [reasons(answer) if "errors" in answer else None for answer in answers] == [
+            None,
+            ["not_own_data"],
+            None,
+            ["scope_missing"],
+        ]
+        assert answers[0]["data"]["user"]["id"] == kept["users"][0]["id"]
+        assert await started.stop() == 0
