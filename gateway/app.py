@@ -138,7 +138,6 @@ class App:
             self._recorder,
             self._clock,
             realm=settings.realm,
-            draining=lambda: self._phase == "draining",
         )
         self._server = Server(
             self._handler,
@@ -269,6 +268,7 @@ class App:
     async def stop(self) -> None:
         """Refuse new connections, finish the requests in flight, and release everything but store and log."""
         self._phase = "draining"
+        self._handler.draining = True
         await self._stack.aclose()
 
     def reload_policy(self) -> None:

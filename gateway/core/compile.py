@@ -141,7 +141,13 @@ class _Compiler:
                 closed=_unique(
                     (*own.closed, *self._root_closed(roots), *chain.from_iterable(item.closed for item in returned))
                 ),
-                keys_only=_unique((*own.keys_only, *chain.from_iterable(item.keys_only for item in returned))),
+                keys_only=_unique(
+                    (
+                        *self._root_keys_only(roots),
+                        *own.keys_only,
+                        *chain.from_iterable(item.keys_only for item in returned),
+                    )
+                ),
                 needs=_unique((*own.needs, *chain.from_iterable(item.needs for item in returned))),
             ),
             user_context_root=any(mark.user_context for mark in self._marks.at(*roots)),
@@ -171,6 +177,11 @@ class _Compiler:
                 yield Caller.BOTH, coordinate
             elif not (mark.scopes or mark.authenticated):
                 yield Caller.KEY, coordinate
+
+    def _root_keys_only(self, coordinates: Iterable[str]) -> Iterator[str]:
+        for mark in self._marks.at(*coordinates):
+            if not (mark.user_context or mark.authenticated):
+                yield mark.coordinate
 
     def inputs(self, kind: GraphQLInputObjectType) -> dict[str, InputPolicy]:
         """What a value for each field of an input object type must obey."""

@@ -278,18 +278,20 @@ def _element_faults(
 def _directive_faults(document: DocumentNode, schema: GraphQLSchema, marks: Marks) -> Iterator[SchemaFault]:
     """Arguments of executable directives are not judged, so nothing may be demanded of them."""
     for definition in document.definitions:
-        if not isinstance(definition, DirectiveDefinitionNode):
-            continue
-        for node in definition.arguments or ():
-            if any(directive.name.value in OURS for directive in node.directives or ()):
+        if isinstance(definition, DirectiveDefinitionNode):
+            for node in definition.arguments or ():
                 name = f"@{definition.name.value}({node.name.value}:)"
-                yield SchemaFault(_line(node), f"{name} is an argument of a directive, which is not judged.")
-            elif marks.leads(schema.type_map[_named(node.type)]) != (False, False):
-                text = f"An input field below @{definition.name.value}({node.name.value}:) must name the caller."
-                yield SchemaFault(_line(node), text)
-            elif any(mark.closed or mark.refuses_users or mark.scopes for mark in marks.within(schema.type_map[_named(node.type)])):
-                name = f"@{definition.name.value}({node.name.value}:)"
-                yield SchemaFault(_line(node), f"{name} can hold values that are not open to all, and is not judged.")
+                within = marks.within(schema.type_map[_named(node.type)])
+                yield from (SchemaFault(_line(node), text) for text in _unjudged(name, node, within))
+
+
+def _unjudged(name: str, node: InputValueDefinitionNode, within: Iterable[Mark]) -> Iterator[str]:
+    if any(directive.name.value in OURS for directive in node.directives or ()):
+        yield f"{name} is an argument of a directive, which is not judged."
+    elif any(mark.names_caller for mark in within):
+        yield f"An input field below {name} must name the caller."
+    elif any(mark.closed or mark.refuses_users or mark.scopes for mark in within):
+        yield f"{name} can hold values that are not open to everybody, and is not judged."
 
 
 def _scope_faults(directive: DirectiveNode, coordinate: str, _: Node, scopes: _Scopes) -> Iterator[str]:

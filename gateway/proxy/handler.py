@@ -1,9 +1,9 @@
 """The way of a request: read `_operation` from top to bottom, and `_route` for what lies beside the GraphQL path."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from aiohttp import http, streams
@@ -36,10 +36,12 @@ from gateway.proxy.record import Record, Recorder
 from gateway.proxy.regions import Regions
 from gateway.proxy.respond import Shape, refusal
 from gateway.proxy.server import BodyTimeout, ClientLeft, Connection
-from gateway.proxy.upstream import Endpoint
+from gateway.proxy.upstream import Endpoint, Outcome
 
 _log: Final = structlog.get_logger()
 
+_HTTP10: Final = http.HttpVersion10
+_HTTP11: Final = http.HttpVersion11
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _ACCEPTS: Final = 256  # Accept headers whose meaning is remembered; whoever invents more empties the memory.
 
@@ -73,7 +75,6 @@ class Handler:
         clock: Callable[[], int],
         *,
         realm: str,
-        draining: Callable[[], bool],
     ) -> None:
         self.plane = plane
         self._authenticator = authenticator
@@ -82,7 +83,7 @@ class Handler:
         self._recorder = recorder
         self._clock = clock
         self._realm = realm
-        self._draining = draining
+        self.draining = False
         self._accepts: dict[bytes, Media | None] = {}
 
     async def serve(
@@ -178,7 +179,9 @@ class Handler:
         head = self._forwarding.head(
             endpoint, b"POST", plane.upstream_path, proven.identity, client, inbound, record.request_id, len(body)
         )
-        await self._relay(client, endpoint, head, body, permission, record, safe=operation.kind == "query")
+        record.relayed(
+            await self._relay(client, endpoint, head, body, permission, record, safe=operation.kind == "query")
+        )
 
     async def _route(
         self,
@@ -219,7 +222,9 @@ class Handler:
             record.request_id,
             len(body) if body or message.method in ("POST", "PUT", "PATCH") else None,
         )
-        await self._relay(client, endpoint, head, body, permission, record, safe=message.method == "GET")
+        record.relayed(
+            await self._relay(client, endpoint, head, body, permission, record, safe=message.method == "GET")
+        )
 
     # Its steps
 
@@ -227,8 +232,8 @@ class Handler:
         """The headers, once everything that two servers could read differently is refused."""
         if client.long_head and client.head_too_long(message):
             raise refuse(Reason.HEADERS_TOO_LARGE)
-        if message.version is not http.HttpVersion11:
-            if message.version is not http.HttpVersion10:
+        if message.version is not _HTTP11:
+            if message.version is not _HTTP10:
                 raise refuse(Reason.REQUEST_MALFORMED, "The version must be HTTP/1.1 or HTTP/1.0.")
             record.http10 = True
         if message.path[0] != "/" or message.method == "CONNECT":
@@ -266,7 +271,7 @@ class Handler:
         record.endpoint = endpoint.name
         return endpoint
 
-    async def _relay(
+    def _relay(
         self,
         client: Connection,
         endpoint: Endpoint,
@@ -276,24 +281,21 @@ class Handler:
         record: Record,
         *,
         safe: bool,
-    ) -> None:
+    ) -> Coroutine[Any, Any, Outcome]:
         """Forward what was judged, and relay the answer. Demands a permission: nothing is forwarded without one."""
         lines = b"X-Request-Id: %b\r\n" % record.request_id
         if not isinstance(permission, Allow):
             record.reported = permission.deny
             lines += b"X-Gateway-Would-Refuse: %b\r\n" % _reasons(permission.deny.findings).encode()
-        record.outcome = outcome = await endpoint.exchange(
+        return endpoint.exchange(
             head,
             body,
             client,
             answer_lines=lines,
             http10=record.http10,
-            keep_alive=record.keep_alive and not self._draining(),
+            keep_alive=record.keep_alive and not self.draining,
             safe=safe,
         )
-        record.status = outcome.status
-        record.keep_alive = outcome.keep_alive
-        record.aborted = outcome.aborted
 
     # Answers of our own
 
@@ -301,7 +303,7 @@ class Handler:
         self, client: Connection, payload: streams.StreamReader, record: Record, deny: Deny, extra: bytes = b""
     ) -> None:
         # A body that is still to come would be read as the next request; `Connection.start` reads a little of it away.
-        if not payload.is_eof() or self._draining():
+        if not payload.is_eof() or self.draining:
             record.keep_alive = False
         record.deny = deny
         record.status, answer = refusal(

@@ -46,6 +46,13 @@ class Record:
         self.shape = shape
         self.request_id = request_id
 
+    def relayed(self, outcome: Outcome) -> None:
+        """Take over how the exchange with the upstream went."""
+        self.outcome = outcome
+        self.status = outcome.status
+        self.keep_alive = outcome.keep_alive
+        self.aborted = outcome.aborted
+
 
 class Recorder:
     """Begins and ends the record of each request: ids that are unique, one line, one count.
