@@ -59,8 +59,7 @@ class Clock:
 
     def __call__(self) -> int:
         now = time.time_ns() // 1_000_000
-        if now > self._latest:
-            self._latest = now
+        self._latest = max(self._latest, now)
         return self._latest
 
 

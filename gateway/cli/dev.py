@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit, urlunsplit
 
 import typer
 
@@ -28,6 +29,7 @@ from gateway.store.open import open_store
 
 REGIONS: Final = ("eu", "us", "in")
 SCHEMA: Final = Path("config/schema.graphql")
+_PATH: Final = "/v4/gql"
 _MISBEHAVIOUR: Final = ("x-mock-status", "x-mock-delay", "x-mock-reset", "x-mock-size")
 _LOOK_SECONDS: Final = 0.5  # how soon a change of the schema file is noticed
 
@@ -42,6 +44,7 @@ class _Wish:
     data: Path
     schema: Path
     upstreams: dict[str, str]
+    path: str
     as_json: bool
 
 
@@ -52,13 +55,17 @@ def dev(
     data: Annotated[Path, typer.Option(metavar="DIR", help="Where store and tokens are kept.")] = Path(".gateway-dev"),
     schema: Annotated[Path, typer.Option(metavar="FILE", help="The annotated schema; read again on change.")] = SCHEMA,
     upstream: Annotated[
-        list[str] | None, typer.Option(metavar="REGION=URL", help="Your own backend instead of the pretend one.")
+        list[str] | None,
+        typer.Option(
+            metavar="REGION=URL", help="Your own API instead of the pretend one: eu=http://localhost:4000/graphql"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object when everything listens.")] = False,
 ) -> None:
     """Run a gateway with seeded credentials before pretend upstreams, to try things with."""
     with reasons_told():
-        wish = _Wish(host, port, admin_port, data, schema, _upstreams(upstream or []), as_json)
+        upstreams, path = _upstreams(upstream or [])
+        wish = _Wish(host, port, admin_port, data, schema, upstreams, path, as_json)
         run(_dev(wish))
 
 
@@ -80,9 +87,10 @@ async def _mock(schema: Path, host: str, port: int, seed: int) -> None:
     await upstream.stop()
 
 
-async def _pretend(schema: Path, host: str, port: int, seed: int, region: str | None) -> Mock:
+async def _pretend(schema: Path, host: str, port: int, seed: int, region: str | None, path: str = _PATH) -> Mock:
     try:
-        return await Mock.start(schema.read_text("utf-8"), host, port, seed, region)
+        mock = Mock(_text(schema), seed, region, path)
+        await mock.listen(host, port)
     except SchemaFault as fault:
         raise CannotStart("\n".join(f"{schema}: {line}" for line in str(fault).splitlines())) from fault
     except UnicodeDecodeError as error:
@@ -91,16 +99,23 @@ async def _pretend(schema: Path, host: str, port: int, seed: int, region: str | 
         if error.filename:
             raise
         raise CannotStart(f"Cannot listen at {host} port {port}: {os.strerror(error.errno or 0)}.") from error
+    return mock
 
 
-def _upstreams(given: list[str]) -> dict[str, str]:
+def _upstreams(given: list[str]) -> tuple[dict[str, str], str]:
+    """The backends by region, and the one path at which all of them serve GraphQL."""
     found = {}
+    paths = set()
     for text in given:
         region, separator, url = text.partition("=")
         if not separator or region not in REGIONS:
             raise CannotStart(f"--upstream {text}: write REGION=URL with one of the regions {', '.join(REGIONS)}.")
-        found[region] = url
-    return found
+        parts = urlsplit(url)
+        found[region] = urlunsplit(parts._replace(path=""))
+        paths.add(parts.path.rstrip("/") or _PATH)
+    if len(paths) > 1:
+        raise CannotStart(f"--upstream: the paths differ ({', '.join(sorted(paths))}); all regions need the same one.")
+    return found, paths.pop() if paths else _PATH
 
 
 async def _dev(wish: _Wish) -> None:
@@ -120,7 +135,7 @@ async def _dev(wish: _Wish) -> None:
             entropy=secrets.token_bytes,
         )
         pretend = {
-            region: await _pretend(wish.schema, wish.host, 0, 1, region)
+            region: await _pretend(wish.schema, wish.host, 0, 1, region, wish.path)
             for region in REGIONS
             if region not in wish.upstreams
         }
@@ -133,7 +148,7 @@ async def _dev(wish: _Wish) -> None:
             store,
             log,
             only_to=dict.fromkeys(pretend, _MISBEHAVIOUR),
-            before_admin=lambda app: _add_page(app, kept, wish.schema),
+            before_admin=lambda app: _add_page(app, kept),
         )
         await app.start()
         stack.push_async_callback(app.stop)
@@ -152,6 +167,7 @@ def _settings(wish: _Wish, urls: dict[str, str]) -> Settings:
             "listen.port": wish.port,
             "admin.host": wish.host,
             "admin.port": wish.admin_port,
+            "graphql.upstream_path": wish.path,
             "policy.schema_file": str(wish.schema),
             "policy.introspection": "all",
             "store.url": f"sqlite:///{wish.data / 'gateway.db'}",
@@ -162,7 +178,7 @@ def _settings(wish: _Wish, urls: dict[str, str]) -> Settings:
     )
 
 
-def _add_page(app: App, kept: Seeded, schema: Path) -> None:
+def _add_page(app: App, kept: Seeded) -> None:
     examples = EXAMPLES if {"user", "offloads"} <= app.policy.fields["Query"].keys() else ()
     add_page(
         app.admin,
@@ -185,13 +201,17 @@ async def _watch(app: App, upstreams: list[Mock], schema: Path) -> None:
         seen = stamp
         try:
             app.reload_policy()
-            text = schema.read_text("utf-8")
+            text = _text(schema)
             for upstream in upstreams:
                 upstream.reload(text)
         except (CannotStart, SchemaFault, OSError) as error:
             typer.echo(f"{error}\nThe schema before this change stays in force.", err=True)
         else:
             typer.echo(f"{schema}: read again, in force now. {closed_sentence(app.policy)}".rstrip(), err=True)
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8")
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

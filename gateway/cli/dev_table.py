@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
+from graphql import is_leaf_type
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -24,7 +25,7 @@ def show(app: App, urls: Mapping[str, str], kept: Seeded, closed: str) -> None:
     console.print(_credentials(kept))
     if closed:
         console.print(Text(f"  {closed}\n", style="yellow"))
-    for title, command in _examples(app.url + app.settings.graphql.path, kept):
+    for title, command in _examples(app, kept):
         console.print(Text(f"# {title}", style="dim"))
         console.print(Text(command, style="cyan"), end="\n\n")
     console.print(Text(f"Try it in a browser: {app.admin_url}/   Stop with Ctrl-C.", style="bold"))
@@ -59,26 +60,35 @@ def _scopes(key: SeededKey) -> str:
     return key.scopes[0] if len(key.scopes) == 1 else "all scopes"
 
 
-def _examples(url: str, kept: Seeded) -> list[tuple[str, str]]:
-    user = kept.users[0]
-    other = kept.users[1]
-    examples = [
-        ("a user reads its own data", _curl(url, user.token, "{ user { id created_at } }")),
+def _examples(app: App, kept: Seeded) -> list[tuple[str, str]]:
+    url = app.url + app.settings.graphql.path
+    fields = app.policy.fields[app.policy.root("query") or ""]
+    one_user, other = kept.users
+    keys = {key.scopes: key for key in kept.keys}
+    if "user" not in fields or ("USER_READ",) not in keys:
+        return [("any good credential may ask this", _curl(url, one_user.token, "{ __typename }")), *_closed(app, kept)]
+    read = keys["USER_READ",].token
+    return [
+        ("a user reads its own data", _curl(url, one_user.token, "{ user { id created_at } }")),
         (
             "the same user asks for somebody else's, and is refused with the reason",
-            _curl(url, user.token, f'{{ user(user_id: "{other.id}") {{ id created_at }} }}'),
+            _curl(url, one_user.token, f'{{ user(user_id: "{other.id}") {{ id created_at }} }}'),
         ),
+        ("a key reads any user of its app", _curl(url, read, f'{{ user(user_id: "{other.id}") {{ id created_at }} }}')),
+        ("the same key lacks OFFLOADS_READ", _curl(url, read, "{ offloads { day } }")),
     ]
-    for key in kept.keys:
-        if key.scopes == ("USER_READ",):
-            examples.append(("a key reads any user of its app", _curl(url, key.token, "{ user { id } }")))
-            examples.append(("the same key lacks OFFLOADS_READ", _curl(url, key.token, "{ offloads { day } }")))
-            break
-    return examples
+
+
+def _closed(app: App, kept: Seeded) -> list[tuple[str, str]]:
+    """A root field of somebody's own schema that a user is refused, if there is one."""
+    for name, field in app.policy.fields[app.policy.root("query") or ""].items():
+        if field.demands.closed or field.demands.keys_only:
+            selection = "" if is_leaf_type(field.type) else " { __typename }"
+            url = app.url + app.settings.graphql.path
+            return [("refused, with the reason", _curl(url, kept.users[0].token, f"{{ {name}{selection} }}"))]
+    return []
 
 
 def _curl(url: str, token: str, query: str) -> str:
     body = json.dumps({"query": query})
-    return (
-        f"curl -s {url} -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d '{body}'"
-    )
+    return f"curl -s {url} -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d '{body}'; echo"

@@ -38,9 +38,7 @@ def _options(
 
 def application(asked: str | None) -> typer.Typer:
     """The command that is asked for, or all of them where none of that name exists, so that help can list them."""
-    app = typer.Typer(
-        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, callback=_options
-    )
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, callback=_options)
     for name, module, attribute in _wanted(asked):
         command = getattr(import_module(module), attribute)
         if isinstance(command, typer.Typer):

@@ -191,9 +191,9 @@ class Judgement:
 
     def _own(self, policy: InputPolicy, value: Any, own: str | None) -> bool:
         """Whether a value is exactly the own id, or, where the type is a list, a list of nothing else."""
-        if isinstance(value, list) and not _takes_list(policy):
-            return False
-        return all(isinstance(item, str) and item == own for item in self._members(value))
+        if not isinstance(value, list):
+            return isinstance(value, str) and value == own
+        return _takes_list(policy) and all(isinstance(item, str) and item == own for item in self._members(value))
 
     def _members(self, value: Any) -> Iterator[Any]:
         """The members of nested lists, None for an empty one, which names nobody; a single value is a list of itself,

@@ -120,7 +120,7 @@ EXAMPLES: Final = (
 )
 
 
-def add_page(  # noqa: PLR0913  every argument is named where it is called
+def add_page(
     app: web.Application,
     *,
     traffic_url: str,

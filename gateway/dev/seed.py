@@ -95,9 +95,7 @@ async def seeded(
 
 
 class _Seeder:
-    def __init__(
-        self, store: Store, kept: Seeded, *, regions: Sequence[str], now: int, entropy: Entropy
-    ) -> None:
+    def __init__(self, store: Store, kept: Seeded, *, regions: Sequence[str], now: int, entropy: Entropy) -> None:
         self._store = store
         self._kept = kept
         self._regions = regions

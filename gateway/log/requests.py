@@ -38,7 +38,8 @@ class RequestLog:
         self._loop = loop
 
     def add(self, fields: Mapping[str, object], now: float | None = None) -> None:
-        """Say that a request ended, at `now` or this moment; `event`, `level` and `timestamp` are added. The fields are not empty."""
+        """Say that a request ended, at `now` or this moment. `event`, `level` and `timestamp` are added; the fields
+        are not empty."""
         if not self._enabled:
             return
         self._lines.append(self._line(fields, time.time() if now is None else now))

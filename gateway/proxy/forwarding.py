@@ -1,7 +1,6 @@
 """The head of a forwarded request: a new one of our own, built from what was judged and what is known of the client."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 

@@ -10,7 +10,18 @@ from aiohttp import http, streams
 from aiohttp.web_protocol import RequestPayloadError
 
 from gateway.core.credential import bearer
-from gateway.core.decision import Allow, Decision, Deny, Finding, Permission, Reason, Refused, Unavailable, permitted, refuse
+from gateway.core.decision import (
+    Allow,
+    Decision,
+    Deny,
+    Finding,
+    Permission,
+    Reason,
+    Refused,
+    Unavailable,
+    permitted,
+    refuse,
+)
 from gateway.core.headers import (
     HeaderRules,
     Inbound,
@@ -86,9 +97,7 @@ class Handler:
         self.draining = False
         self._accepts: dict[bytes, Media | None] = {}
 
-    async def serve(
-        self, client: Connection, message: http.RawRequestMessage, payload: streams.StreamReader
-    ) -> bool:
+    async def serve(self, client: Connection, message: http.RawRequestMessage, payload: streams.StreamReader) -> bool:
         """Handle one request, and tell whether the client's connection may go on."""
         plane = self.plane
         graphql = message.path == plane.graphql_path or message.path.startswith(plane.graphql_path_and_query)
@@ -123,13 +132,13 @@ class Handler:
             record.aborted = True
             client.abort()
             raise
-        except Exception as error:  # ours: say nothing of it to the client, everything to the log
+        except Exception as error:  # noqa: BLE001 - ours: say nothing of it to the client, everything to the log
             self._broken(client, payload, record, error)
         finally:
             self._recorder.end(record)
         return record.keep_alive and not record.aborted
 
-    def unreadable(self, client: Connection, reason: Reason) -> bytes:
+    def unreadable(self, reason: Reason) -> bytes:
         """The answer to bytes that are no request."""
         record = self._recorder.begin(None, Shape.GRAPHQL)
         record.deny = refuse(reason).deny
@@ -341,4 +350,3 @@ def _judged(plane: Plane, match: RouteMatch, proven: Proven | None) -> Decision:
 
 def _reasons(findings: Iterable[Finding]) -> str:
     return ", ".join(dict.fromkeys(finding.reason.value for finding in findings))
-

@@ -104,15 +104,14 @@ class Recorder:
             metrics.client_aborts += 1
         if record.outcome is not None and record.region is not None:
             metrics.upstream(record.region, record.outcome.upstream_seconds)
-        if record.deny is None and record.reported is None:
+        deny = record.deny or record.reported
+        if deny is None:
             metrics.allowed(seconds)
             self._log.add(_fields(record, "allow", seconds), record.ended)
         else:
-            self._tell_denied(record, seconds)
+            self._tell_denied(record, deny, seconds)
 
-    def _tell_denied(self, record: Record, seconds: float) -> None:
-        deny = record.deny or record.reported
-        assert deny is not None
+    def _tell_denied(self, record: Record, deny: Deny, seconds: float) -> None:
         reasons = list(dict.fromkeys(finding.reason for finding in deny.findings))
         if record.deny is None:
             self._metrics.reported(reasons[0], seconds)

@@ -34,7 +34,9 @@ def check_parser(version: str = aiohttp.__version__, module: str = http_parser.H
     if tuple(int(number) for number in re.findall(r"\d+", version)[:3]) < _MIN_AIOHTTP:
         raise RuntimeError(f"aiohttp {version} has known holes; install {'.'.join(map(str, _MIN_AIOHTTP))} or newer.")
     if module != "aiohttp._http_parser":
-        raise RuntimeError("aiohttp's C parser is missing; install a wheel of aiohttp, and unset AIOHTTP_NO_EXTENSIONS.")
+        raise RuntimeError(
+            "aiohttp's C parser is missing; install a wheel of aiohttp, and unset AIOHTTP_NO_EXTENSIONS."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,10 @@ class ServerLimits:
 class Requests(Protocol):
     """Who handles what a connection receives."""
 
-    async def serve(
-        self, client: "Connection", message: http.RawRequestMessage, payload: streams.StreamReader
-    ) -> bool:
+    async def serve(self, client: "Connection", message: http.RawRequestMessage, payload: streams.StreamReader) -> bool:
         """Handle one request whole, and tell whether the connection may go on. Raises nothing but cancellation."""
 
-    def unreadable(self, client: "Connection", reason: Reason) -> bytes:
+    def unreadable(self, reason: Reason) -> bytes:
         """The answer to a request that could not be read; the connection closes after it."""
 
 
@@ -113,7 +113,6 @@ class Connection(web.RequestHandler):
     __slots__ = (
         "_fault",
         "_head_bytes",
-        "long_head",
         "_payload",
         "_room",
         "_server",
@@ -123,6 +122,7 @@ class Connection(web.RequestHandler):
         "deadline",
         "exchange",
         "forwarded",
+        "long_head",
     )
 
     def __init__(self, server: Server) -> None:
@@ -158,7 +158,7 @@ class Connection(web.RequestHandler):
         self._wire = cast("asyncio.Transport", transport)
         super().connection_made(transport)
 
-    def connection_lost(self, exc: BaseException | None) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - asyncio's call
         self._server.deadlines.discard(self)
         self.deadline = NEVER
         super().connection_lost(None)
@@ -404,7 +404,7 @@ class Connection(web.RequestHandler):
     def _answer_unreadable(self, reason: Reason) -> None:
         """Refuse a request that could not be read, in fixed bytes, and close."""
         self._fault = reason
-        self.write(self._server.requests.unreadable(self, reason))
+        self.write(self._server.requests.unreadable(reason))
         self.force_close()
 
     # What aiohttp would say

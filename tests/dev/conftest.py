@@ -10,8 +10,8 @@ from aiohttp import web
 from gateway.dev.page import add_page
 from gateway.dev.relay import Shown
 
-USER_TOKEN = "gwu_00112233445566aa.user"  # noqa: S105
-KEY_TOKEN = "gwk_00112233445566bb.key"  # noqa: S105
+USER_TOKEN = "gwu_00112233445566aa.user"
+KEY_TOKEN = "gwk_00112233445566bb.key"
 CREDENTIALS = (
     Shown("Ada, user of demo", USER_TOKEN, "user"),
     Shown("USER_READ key of demo", KEY_TOKEN, "key", ("USER_READ",)),

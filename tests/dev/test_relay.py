@@ -80,7 +80,7 @@ HERE = {"Host": "127.0.0.1:8081"}
         ({"Host": "evil.example", "Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, False),
     ],
 )
-def test_only_the_page_itself_may_ask(more: dict[str, str], own: bool) -> None:  # noqa: FBT001  a table's column
+def test_only_the_page_itself_may_ask(more: dict[str, str], own: bool) -> None:
     """Any web page that the developer visits could send requests with the seeded credentials."""
     assert same_origin({**HERE, **more}) is own
 

@@ -58,6 +58,4 @@ class Echo:
         )
         self.received.append(crossed)
         body = json.dumps({"data": {"target": crossed.target, "headers": crossed.headers}})
-        return web.Response(
-            status=self.status, text=body, content_type="application/json", headers=self.answer_headers
-        )
+        return web.Response(status=self.status, text=body, content_type="application/json", headers=self.answer_headers)
