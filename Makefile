@@ -3,7 +3,7 @@
 .POSIX:
 .PHONY: help run test lint bench clean packages
 
-PYTHON = python3
+PYTHON =
 ARGS =
 BIN = .venv/bin
 
@@ -41,13 +41,20 @@ clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
+# The system's own Python first: distributions build it with profile-guided optimisation, which makes the gateway a third
+# faster than the same version compiled without.
 $(BIN)/python:
-	@command -v $(PYTHON) >/dev/null || { echo '$(PYTHON) was not found: install Python 3.11 or newer, or say make PYTHON=...' >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "The gateway needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1). Say make PYTHON=python3.12, for example." >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-	  echo 'Python cannot make virtual environments here; on Debian: apt install python3-venv' >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	@python='$(PYTHON)'; \
+	if [ -z "$$python" ]; then \
+	  python=python3; \
+	  /usr/bin/python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=/usr/bin/python3; \
+	fi; \
+	command -v "$$python" >/dev/null || { echo "$$python was not found: install Python 3.11 or newer, or say make PYTHON=..." >&2; exit 1; }; \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "The gateway needs Python 3.11 or newer, and $$python is $$("$$python" -V 2>&1). Say make PYTHON=python3.12, for example." >&2; exit 1; }; \
+	"$$python" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo 'Python cannot make virtual environments here; on Debian: apt install python3-venv' >&2; exit 1; }; \
+	"$$python" -m venv .venv
 
 .venv/.run: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import secrets
 import sys
 import time
@@ -10,7 +11,6 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit, urlunsplit
 
 import typer
 
@@ -30,6 +30,7 @@ from gateway.store.open import open_store
 REGIONS: Final = ("eu", "us", "in")
 SCHEMA: Final = Path("config/schema.graphql")
 _PATH: Final = "/v4/gql"
+_UPSTREAM: Final = re.compile(r"([a-z]+)=(https?://[^/?#]+)(/[^?#]*)?")  # the settings look closer
 _MISBEHAVIOUR: Final = ("x-mock-status", "x-mock-delay", "x-mock-reset", "x-mock-size")
 _LOOK_SECONDS: Final = 0.5  # how soon a change of the schema file is noticed
 
@@ -107,12 +108,14 @@ def _upstreams(given: list[str]) -> tuple[dict[str, str], str]:
     found = {}
     paths = set()
     for text in given:
-        region, separator, url = text.partition("=")
-        if not separator or region not in REGIONS:
-            raise CannotStart(f"--upstream {text}: write REGION=URL with one of the regions {', '.join(REGIONS)}.")
-        parts = urlsplit(url)
-        found[region] = urlunsplit(parts._replace(path=""))
-        paths.add(parts.path.rstrip("/") or _PATH)
+        match = _UPSTREAM.fullmatch(text)
+        if match is None or match[1] not in REGIONS:
+            raise CannotStart(
+                f"--upstream {text}: write REGION=URL, as eu=http://localhost:4000/graphql, with one of the regions"
+                f" {', '.join(REGIONS)}."
+            )
+        found[match[1]] = match[2]
+        paths.add((match[3] or "").rstrip("/") or _PATH)
     if len(paths) > 1:
         raise CannotStart(f"--upstream: the paths differ ({', '.join(sorted(paths))}); all regions need the same one.")
     return found, paths.pop() if paths else _PATH

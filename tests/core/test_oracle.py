@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 
 from gateway.core.decision import TABLE, Allow, Deny, Reported
 from tests.support.examples import IN_CI
-from tests.support.operations import SCHEMAS, Case, cases, reading, upstream
+from tests.support.operations import SCHEMAS, Case, cases
+from tests.support.served import reading, upstream
 from tests.support.vectors import judged
 
 
@@ -15,7 +16,7 @@ def _decided(case: Case) -> Allow | Reported | Deny:
     return judged(case.policy, case.caller.principal, case.query, case.variables, case.operation_name)
 
 
-@settings(max_examples=4_000 if IN_CI else 400)
+@settings(max_examples=3_000 if IN_CI else 300)
 @given(cases())
 def test_nothing_allowed_is_closed(case: Case) -> None:
     """A request reads a field, or passes a value, that the schema closes to whoever sent it."""

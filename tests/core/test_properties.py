@@ -20,14 +20,15 @@ from gateway.core.policy import Policy
 from gateway.core.principal import KeyPrincipal, Principal
 from gateway.proxy.documents import Documents
 from tests.support.examples import IN_CI
-from tests.support.operations import Case, cases, compiled, upstream
+from tests.support.operations import Case, cases
 from tests.support.rewriting import in_fragments, in_variables, with_aliases, with_field, without_aliases
+from tests.support.served import compiled, upstream
 from tests.support.vectors import OWN_USER, caller, user
 
 # Limits are counts, and what is rewritten counts otherwise; they have tables of their own.
 WIDE = DocumentLimits(*[1 << 20] * 5)
 # Fewer than the oracle gets, for each property: together they are as many.
-some = settings(max_examples=400 if IN_CI else 60)
+some = settings(max_examples=250 if IN_CI else 50)
 
 
 def _decided(

@@ -1,6 +1,6 @@
 """Proving tokens: what is remembered, for how long, and what ends it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,10 +149,11 @@ async def test_any_revocation_empties_the_memory(store: Store, app: App) -> None
 
 
 class Slow:
-    """A store that finds a key, and then something happens before it says so."""
+    """A store that finds a key, which is revoked before it says so; `meanwhile` is what others do then."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.meanwhile: Callable[[], object] = int
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -161,13 +162,18 @@ class Slow:
         found = await self._store.find_key(key_id)
         assert found is not None
         await self._store.revoke_key(key_id, now(), event(AuditAction.KEY_REVOKED, key_id))
+        self.meanwhile()
         return found
 
 
-async def test_a_revocation_during_the_look_up(store: Store, app: App) -> None:
+@pytest.mark.parametrize("others", [False, True], ids=["alone", "beside-others"])
+async def test_a_revocation_during_the_look_up(store: Store, app: App, others: bool) -> None:
     """A key that was read just before it was revoked would be remembered, and work for half a minute."""
-    here = desk(Slow(store))
-    token = await a_key(store, app)
+    slow = Slow(store)
+    here, token, other = desk(slow), await a_key(store, app), await a_user_token(store, app)
+    if others:
+        await here.prove(other)
+        slow.meanwhile = lambda: here.known(other)
     await here.prove(token)
     assert not here.known(token)
 

@@ -11,7 +11,7 @@ import pytest
 from gateway.core.decision import Reason
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.upstream import Endpoint, UpstreamLimits
-from tests.support.exchanges import BY_CLOSE, CHUNKED, COUNTED, OK, TLS, ask, body_of, end_of, scene, until
+from tests.support.exchanges import BY_CLOSE, CHUNKED, COUNTED, OK, TLS, ask, body_of, end_of, scene, settled, until
 from tests.support.scripted import Peer, answering
 from tests.support.taker import Taken, Taker
 
@@ -154,7 +154,7 @@ async def test_an_upstream_that_gives_no_head_in_time(said: bytes) -> None:
     async with scene(script) as setting:
         running = asyncio.create_task(end_of(setting))
         await said_it.wait()
-        await asyncio.sleep(0.01)  # so that what was said has been read, which must not matter
+        await settled()
         setting.pass_time(29.0)
         assert not running.done()
         setting.pass_time(31.0)

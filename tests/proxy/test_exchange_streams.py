@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.core.decision import Reason, Refused, Unavailable, refuse
-from tests.support.exchanges import BY_CLOSE, COUNTED, HEAD, OK, body_of, scene, until
+from tests.support.exchanges import BY_CLOSE, COUNTED, HEAD, OK, body_of, scene, settled, until
 from tests.support.scripted import Peer, answering
 from tests.support.taker import Taken
 
@@ -80,7 +80,7 @@ async def test_an_upstream_that_answers_only_after_a_streamed_body_has_its_time_
     async with scene(script) as setting:
         running = asyncio.create_task(setting.ask(STREAMED, body))
         await asked.wait()
-        await asyncio.sleep(0.01)  # the end of the body follows its last part
+        await settled()  # the end of the body follows its last part
         setting.pass_time(29.0)
         assert not running.done()
         setting.pass_time(31.0)
@@ -182,7 +182,7 @@ async def test_an_upstream_that_takes_no_more_of_a_body() -> None:
         before = 0
         while body.bytes > before or not before:  # until nothing more is taken
             before = body.bytes
-            await asyncio.sleep(0.05)
+            await settled()
         setting.pass_time(29.0)
         assert not running.done()
         setting.pass_time(31.0)

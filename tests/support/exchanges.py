@@ -121,6 +121,12 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
+async def settled() -> None:
+    """Let the event loop handle all that has arrived on sockets of this process."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
 async def end_of(setting: Scene, **asked: Any) -> tuple[Taken, Reason | None]:
     """What the client has got when everything is over, in the handler's place: and the reason it would be told."""
     reason = None

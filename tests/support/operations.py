@@ -7,9 +7,9 @@ shrinks their size.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -22,7 +22,6 @@ from graphql import (
     GraphQLInputType,
     GraphQLInterfaceType,
     GraphQLList,
-    GraphQLNamedType,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLScalarType,
@@ -36,9 +35,9 @@ from hypothesis import strategies as st
 
 from gateway.core.policy import Introspection, Options, Policy, UserScoping
 from gateway.core.principal import KeyPrincipal, Principal
-from gateway.core.schema import compile_policy
-from tests.support.oracle import Caller, Reading, Signs, Upstream, signs
-from tests.support.vectors import NEVER, OTHER_USER, OWN_APP, OWN_USER, REGION, schema_text, user
+from tests.support.oracle import Caller, Signs, signs
+from tests.support.served import compiled, open_fields, overlapping, upstream
+from tests.support.vectors import NEVER, OTHER_USER, OWN_APP, OWN_USER, REGION, user
 
 # The richer ones come more often than the small ones.
 SCHEMAS = (
@@ -68,24 +67,6 @@ class Case:
     def policy(self) -> Policy:
         """The policy that it is judged by."""
         return replace(compiled(self.schema), options=self.options)
-
-
-@cache
-def compiled(schema: str) -> Policy:
-    """The policy of a schema, under no settings in particular."""
-    return compile_policy(schema_text(schema))
-
-
-@cache
-def upstream(schema: str) -> Upstream:
-    """An upstream that serves a schema."""
-    return Upstream(schema_text(schema))
-
-
-@cache
-def reading(schema: str) -> Reading:
-    """The naive reading of a schema."""
-    return Reading(upstream(schema).schema)
 
 
 def cases(*, report: bool | None = None) -> st.SearchStrategy[Case]:
@@ -138,7 +119,7 @@ class _Writer:
     def __init__(self, pen: _Pen, schema: str, caller: Caller, *, sins: int, size: int) -> None:
         self._pen = pen
         self._schema: GraphQLSchema = upstream(schema).schema
-        self._open = partial(_open_names, schema, caller)
+        self._open = partial(open_fields, schema, caller)
         self._caller = caller
         self._sins = sins
         self._left = 4 + 4 * size
@@ -265,7 +246,7 @@ class _Writer:
     def _fragment(self, kind: _Composite, depth: int, choice: int) -> str:
         if choice == 15:
             return f"... {self._condition()}{self._selection(kind, depth)}"
-        others = [*self._schema.type_map.values()] if self._sin() else list(_overlapping(self._schema, kind))
+        others = [*self._schema.type_map.values()] if self._sin() else list(overlapping(self._schema, kind))
         composite = [each for each in others if is_composite_type(each)]
         condition = self._pen.one(composite or [kind])
         if choice == 12:
@@ -336,7 +317,7 @@ class _Writer:
         name = f"v{len(self._declared)}"
         self._declared.append(f"${name}: {kind}" + (f" = {default}" if default else ""))
         if "sent" in sent:
-            self._sent[name] = _json(sent["sent"])
+            self._sent[name] = json.loads(json.dumps(sent["sent"]))
         return name
 
     def _plain(self, kind: GraphQLInputType, marks: Signs, depth: int) -> Any:
@@ -414,35 +395,5 @@ class _Name(str):
     __slots__ = ()
 
 
-def _json(value: Any) -> Any:
-    return json.loads(json.dumps(value))
-
-
 def _is_leaf(field: GraphQLField) -> bool:
     return not is_composite_type(get_named_type(field.type))
-
-
-def _overlapping(schema: GraphQLSchema, kind: GraphQLNamedType) -> Iterator[GraphQLNamedType]:
-    own = _possible(schema, kind)
-    return (each for each in schema.type_map.values() if not own.isdisjoint(_possible(schema, each)))
-
-
-def _possible(schema: GraphQLSchema, kind: GraphQLNamedType) -> frozenset[str]:
-    if isinstance(kind, GraphQLInterfaceType | GraphQLUnionType):
-        return frozenset(each.name for each in schema.get_possible_types(kind))
-    return frozenset({kind.name} if isinstance(kind, GraphQLObjectType) else ())
-
-
-@cache
-def _open_names(schema: str, caller: Caller, kind_name: str) -> tuple[str, ...]:
-    """The fields of a type that are open to a caller on everything that the type can turn out to be."""
-    graph = upstream(schema).schema
-    kind = graph.type_map[kind_name]
-    assert isinstance(kind, GraphQLObjectType | GraphQLInterfaceType)
-    return tuple(
-        name
-        for name in kind.fields
-        if not any(
-            fault for each in _possible(graph, kind) for fault in reading(schema).field_faults(caller, each, name)
-        )
-    )

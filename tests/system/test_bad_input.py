@@ -184,15 +184,28 @@ async def test_without_the_parser_in_c(place: Path) -> None:
 
 SERVE_HERE = ("serve", "--config", "gateway.yaml")
 DEV = ("--port", "0", "--admin-port", "0", "--schema", "schema.graphql", "--json")
+WRONG = (
+    "mars=http://127.0.0.1:9",
+    "eu=127.0.0.1:9",
+    "eu=",
+    "http://a",
+    "eu=ftp://a",
+    "eu=http://a/b?c",
+    "eu=http:///b",
+)
 COMMANDS = {
     "dev-schema": (["dev", *DEV], put("schema.graphql", BROKEN_SCHEMA), ["schema.graphql:2: "]),
     "dev-data": (["dev", *DEV, "--data", "gateway.yaml"], None, ["gateway.yaml: File exists."]),
-    "dev-region": (
-        ["dev", *DEV, "--upstream", "mars=http://127.0.0.1:9"],
+    **{
+        f"dev-upstream-{number}": (["dev", *DEV, "--upstream", given], None, [f"--upstream {given}: write REGION=URL"])
+        for number, given in enumerate(WRONG)
+    },
+    "dev-host": (["dev", *DEV, "--upstream", "eu=http://a:99999"], None, ["upstreams[0] must be http://host:port"]),
+    "dev-paths": (
+        ["dev", *DEV, "--upstream", "eu=http://a/b", "--upstream", "us=http://a/c"],
         None,
-        ["--upstream mars=http://127.0.0.1:9: write REGION=URL"],
+        ["the paths differ"],
     ),
-    "dev-url": (["dev", *DEV, "--upstream", "eu=127.0.0.1:9"], None, ["must be http://host:port or https://host:port"]),
     "mock-schema": (
         ["mock", "--schema", "schema.graphql", "--port", "0"],
         put("schema.graphql", "type Query {"),
