@@ -97,17 +97,17 @@ async def test_the_memory_is_bounded(store: Store, app: App) -> None:
     assert [here.known(token) for token in tokens] == [False, False, True, True, True]
 
 
-async def test_proving_again_does_not_push_out_others(store: Store, app: App) -> None:
-    """A token that is proven anew would take a second place in the memory."""
-    here = desk(store, entries=2, seconds=1.0)
-    first, second = await a_key(store, app), await a_key(store, app)
+async def test_what_was_proven_last_stays_longest(store: Store, app: App) -> None:
+    """A token that was proven anew would make room before one that was not."""
+    here = desk(store, entries=3, seconds=1.0)
+    first, second, third, fourth = [await a_key(store, app) for _ in range(4)]
     await here.prove(first)
     here.time += 600
     await here.prove(second)
     here.time += 600  # the first is too old now, the second is not
-    await here.prove(first)
-    assert here.known(first)
-    assert here.known(second)
+    for token in (first, third, fourth):
+        await here.prove(token)
+    assert [here.known(token) for token in (first, second, third, fourth)] == [True, False, True, True]
 
 
 @pytest.mark.parametrize(

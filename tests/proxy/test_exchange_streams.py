@@ -169,6 +169,36 @@ async def test_a_slow_upstream_slows_a_streamed_body_down() -> None:
         assert furthest_ahead < BIG // 2  # the system's own buffers are several MB
 
 
+async def test_a_pause_of_the_upstream_is_forgotten_once_it_is_over() -> None:
+    """A slow client would be cut for the upstream having been slow before."""
+    size = 16 << 20
+    released, taken = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        peer.hold()
+        await released.wait()
+        peer.release()
+        await peer.take(size)
+        taken.set()
+        await peer.take(1)
+        await peer.send(OK)
+
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (size + 1)
+    body = Parts().give(*[b"x" * (1 << 16)] * (size >> 16))
+    async with scene(script) as setting:
+        running = asyncio.create_task(setting.ask(head, body))
+        await until(lambda: bool(setting.scripted.peers))
+        await settled()
+        released.set()
+        await taken.wait()
+        await settled()
+        setting.pass_time(1e6)
+        body.give(b"x", None)
+
+        assert (await running).status == 200
+
+
 async def test_an_upstream_that_takes_no_more_of_a_body() -> None:
     """A client would wait for ever for an upstream that hangs while it is written to."""
     body = Produced()

@@ -94,6 +94,20 @@ async def test_what_is_read_after_a_refusal(gateway: Running, kind: str) -> None
     assert (last.status, last.header("Connection")) == (status, "close")
 
 
+@here
+async def test_a_refused_client_that_sends_on(gateway: Running) -> None:
+    """A client that finishes its request before it looks would find a reset in place of the refusal."""
+    reader, writer = await asyncio.open_connection(*gateway.address)
+    writer.write(request(gateway, token="gwk_no", length=40_000, body=b"{"))
+    assert b" 401 " in await reader.readuntil(b"\r\n\r\n")
+    for _ in range(3):
+        writer.write(b" " * 13_333)
+        await writer.drain()
+    async with asyncio.timeout(20):
+        assert b"credential_invalid" in await reader.read()
+    writer.close()
+
+
 async def test_lingering_ends_by_itself(tmp_path: Path) -> None:
     """A refused client that sends no more would hold its connection."""
     async with running(tmp_path, {"timeouts.linger": 0.2}) as gateway, wire(gateway) as client:
@@ -161,6 +175,17 @@ async def test_a_client_that_need_not_wait(gateway: Running, start: str) -> None
     assert statuses(await gateway.raw(request(gateway, "Expect: 100-continue", "Connection: close", start=start))) == [
         200
     ]
+
+
+@here
+async def test_a_client_that_has_begun(gateway: Running) -> None:
+    """A client that sends its body without waiting would get a second answer in the middle of it."""
+    async with wire(gateway) as client:
+        await client.send(request(gateway, "Expect: 100-continue", body=OWN.encode()[:9], length=len(OWN)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await client.send(OWN.encode()[9:])
+        assert (await client.answer()).status == 200
 
 
 @here

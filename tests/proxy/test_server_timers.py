@@ -16,13 +16,20 @@ from tests.support.held import Held
 from tests.support.running import Running, answer_from, running
 from tests.support.wire import PING, here, request, sent, statuses, wire
 
-HASTY = {"timeouts.header": 0.3, "timeouts.body": 0.3, "timeouts.idle": 0.3, "timeouts.linger": 0.2}
+HASTY = {"timeouts.header": 0.3, "timeouts.body": 0.3}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hasty(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
-    """A gateway that waits a moment only for its clients."""
+    """A gateway that waits a moment only for heads and bodies."""
     async with running(tmp_path_factory.mktemp("hasty"), HASTY) as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def unsociable(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
+    """A gateway that keeps idle connections for a moment only."""
+    async with running(tmp_path_factory.mktemp("unsociable"), {"timeouts.idle": 0.3}) as started:
         yield started
 
 
@@ -89,9 +96,9 @@ async def test_a_body_that_never_ends(hasty: Running, more: tuple[str, ...], sen
 
 @here
 @pytest.mark.parametrize("before", [b"", PING], ids=["new", "used"])
-async def test_an_idle_connection(hasty: Running, before: bytes) -> None:
+async def test_an_idle_connection(unsociable: Running, before: bytes) -> None:
     """Idle connections would pile up, or be closed with an answer to a request that nobody sent."""
-    async with wire(hasty) as client:
+    async with wire(unsociable) as client:
         await client.send(before)
         if before:
             await client.answer()
@@ -99,9 +106,9 @@ async def test_an_idle_connection(hasty: Running, before: bytes) -> None:
 
 
 @here
-async def test_an_unfinished_head_in_the_segment_of_a_request(hasty: Running) -> None:
+async def test_an_unfinished_head_in_the_segment_of_a_request(unsociable: Running) -> None:
     """The beginning of a head that came together with a request would hold the connection for ever."""
-    async with wire(hasty) as client:
+    async with wire(unsociable) as client:
         await client.send(PING + b"POST /v4/gql HTTP/1.1\r\nHost:")
         assert (await client.answer()).status == 415
         assert statuses(await client.rest()) in ([], [408])

@@ -7,7 +7,7 @@ import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Self
+from typing import Self, cast
 
 _PATIENCE = 20.0  # what is not there by then never comes
 
@@ -58,8 +58,12 @@ class Peer:
         await self._writer.drain()
 
     def hold(self) -> None:
-        """Take nothing any more."""
-        self._writer.transport.pause_reading()
+        """Take nothing until `release`."""
+        cast("asyncio.ReadTransport", self._writer.transport).pause_reading()
+
+    def release(self) -> None:
+        """Take again what comes."""
+        cast("asyncio.ReadTransport", self._writer.transport).resume_reading()
 
     def end(self) -> None:
         """Close the connection in good order."""
