@@ -8,35 +8,24 @@ comes, and would append an error answer to one that has begun. None of its answe
 
 import asyncio
 import math
-import re
+import socket
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
-import aiohttp
-from aiohttp import http, http_parser, streams, web
+from aiohttp import http, streams, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from gateway.core.decision import Reason
 from gateway.proxy.deadlines import NEVER, Deadlines
 from gateway.proxy.exchange import Running
 
-_MIN_AIOHTTP: Final = (3, 14, 4)
+_RESET: Final = struct.pack("ii", 1, 0)  # linger on, for no time: closing discards and resets (socket(7))
 
 # A byte a chunk takes six on the wire. Whoever sends more around a body sends extensions and trailers, which aiohttp
 # gathers up.
 _CHUNK_OVERHEAD: Final = 8
-
-
-def check_parser(version: str = aiohttp.__version__, module: str = http_parser.HttpRequestParser.__module__) -> None:
-    """Raise `RuntimeError` unless aiohttp is new enough and parses in C: what others take, they must not (advisories
-    up to 3.14.4)."""
-    if tuple(int(number) for number in re.findall(r"\d+", version)[:3]) < _MIN_AIOHTTP:
-        raise RuntimeError(f"aiohttp {version} has known holes; install {'.'.join(map(str, _MIN_AIOHTTP))} or newer.")
-    if module != "aiohttp._http_parser":
-        raise RuntimeError(
-            "aiohttp's C parser is missing; install a wheel of aiohttp, and unset AIOHTTP_NO_EXTENSIONS."
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +256,13 @@ class Connection(web.RequestHandler):
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def abort(self) -> None:
-        """Cut the connection, so that the client cannot take what it has for a whole answer."""
+        """Cut the connection, so that the client cannot take what it has for a whole answer.
+
+        By a reset: uvloop's `abort` alone ends like an answer that goes on until the connection closes (tried).
+        """
+        sock = self._wire.get_extra_info("socket")
+        if sock is not None and not self._wire.is_closing():
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._wire.abort()
         self.force_close()
 
