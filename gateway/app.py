@@ -21,6 +21,7 @@ from gateway.core.policy import Introspection, Options, Policy, UserScoping
 from gateway.core.routing import RouteRule, Routes
 from gateway.core.schema import SchemaInvalid, compile_policy
 from gateway.core.token import Prefixes
+from gateway.listener import QuietRunner
 from gateway.log import RequestLog
 from gateway.metrics import Metrics
 from gateway.proxy.authenticate import Authenticator
@@ -122,6 +123,7 @@ class App:
             seconds=tokens.remember_seconds,
         )
         self.policy = read_policy(settings.policy.schema_file, policy_options(settings))
+        _check_route_scopes(settings, self.policy)
         self.metrics = Metrics(
             settings.regions,
             caches={"principals": lambda: self._authenticator, "documents": lambda: self._handler.plane.documents},
@@ -248,7 +250,7 @@ class App:
             self.url = _url(server.sockets[0].getsockname(), listen.host)
             if self._before_admin is not None:
                 self._before_admin(self)
-            runner = web.AppRunner(self.admin, access_log=None)
+            runner = QuietRunner(self.admin)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             site = web.TCPSite(runner, admin.host, admin.port)
@@ -337,6 +339,21 @@ def _rules(settings: Settings) -> list[RouteRule]:
         )
         for route in settings.routes
     ]
+
+
+def _check_route_scopes(settings: Settings, policy: Policy) -> None:
+    """A rule whose scope no key can hold refuses everybody for ever. The default rules may name scopes that a schema of
+    somebody's own does not have; they are the vendor's."""
+    if "routes" not in settings.model_fields_set:
+        return
+    faults = [
+        f"routes: {route.method} {route.path} needs the scope {scope!r}, which the schema does not have."
+        for route in settings.routes
+        for scope in route.scopes
+        if scope not in policy.scopes
+    ]
+    if faults:
+        raise CannotStart("\n".join(faults))
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

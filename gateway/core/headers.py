@@ -49,6 +49,8 @@ _RARE_NAMES: Final = frozenset({"content-encoding", "expect", "transfer-encoding
 _MEMORY: Final = 512  # Spellings of names that are remembered; a client that invents more empties the memory.
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~-]{1,128}")
+# An id is repeated in answers, logs and to the upstream; a token that somebody put there must not be.
+_TOKEN_LIKE: Final = re.compile(rb"[0-9a-f]{8}\.[0-9A-Za-z]{8}")
 _JSON: Final = re.compile(
     rb'application/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|"utf-8")[ \t]*)?', re.IGNORECASE
 )
@@ -129,7 +131,7 @@ class HeaderRules:
 def request_id(inbound: Inbound) -> bytes | None:
     """The client's request id if it is well-formed, else None."""
     values = inbound.all(b"x-request-id")
-    if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]):
+    if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]) and not _TOKEN_LIKE.search(values[0]):
         return values[0]
     return None
 
@@ -170,7 +172,7 @@ def check_json(inbound: Inbound) -> None:
 def check_plain(inbound: Inbound) -> None:
     """Refuse every content coding: what cannot be read cannot be judged."""
     if b"content-encoding" in inbound.first:
-        raise refuse(Reason.UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding.")
+        raise refuse(Reason.UNSUPPORTED_MEDIA_TYPE)
 
 
 def declared_length(inbound: Inbound) -> int:

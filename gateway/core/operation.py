@@ -230,6 +230,10 @@ class _Walk:
         self.touched.append(Touch(path, coordinate, None))
         if closed:
             self._find(closed, Reason.INTROSPECTION_CLOSED, coordinate, path, coordinate)
+        for argument in node.arguments or ():
+            if (node.name.value, argument.name.value) != ("__type", "name"):
+                unknown = f"{coordinate}({argument.name.value}:)"
+                self._find(place.caller, Reason.ARGUMENT_UNKNOWN, unknown, path, coordinate)
         if node.selection_set is None:
             self._find(place.caller, Reason.DOCUMENT_INVALID, coordinate, path, coordinate)
             return

@@ -12,6 +12,7 @@ from graphql import (
     EnumTypeExtensionNode,
     FieldDefinitionNode,
     GraphQLError,
+    GraphQLInputObjectType,
     GraphQLSchema,
     InputValueDefinitionNode,
     InterfaceTypeDefinitionNode,
@@ -368,7 +369,14 @@ def _default_faults(
     coordinate: str, node: InputValueDefinitionNode, schema: GraphQLSchema, marks: Marks
 ) -> Iterator[str]:
     mark = marks.by_coordinate.get(coordinate)
+    named = schema.type_map[_named(node.type)]
     if mark is not None and mark.names_caller:
         yield f"{coordinate} has a default; the upstream would use it where the request names nobody."
-    elif marks.leads(schema.type_map[_named(node.type)]) != (False, False):
+    elif mark is not None:
+        yield f"{coordinate} has a default, which the upstream would use without anybody having judged it."
+    elif marks.leads(named) != (False, False):
         yield f"{coordinate} has a default, and an input field below it must name the caller."
+    elif isinstance(named, GraphQLInputObjectType) and any(
+        each.closed or each.keys_only for each in marks.within(named)
+    ):
+        yield f"{coordinate} has a default, and something below it is closed or for keys only."

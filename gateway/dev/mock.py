@@ -14,6 +14,7 @@ from gateway.dev.data import Caller
 from gateway.dev.execute import BadMessage, message_from, run, schema_from
 from gateway.dev.misbehave import Answer, BadOrder, Orders, deliver, orders_from
 from gateway.dev.rest import Call, error, rest_answer
+from gateway.listener import QuietRunner
 
 GRAPHQL_RESPONSE: Final = "application/graphql-response+json"
 FAILURE: Final = 400  # statuses from here on have an error for a body
@@ -31,7 +32,7 @@ class Mock:
         self._path = path
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        self._runner = QuietRunner(app, cancel_handlers=True, shutdown_timeout=0.1)
 
     @classmethod
     async def start(

@@ -179,6 +179,8 @@ class _Page:
             raise _refusal(web.HTTPUnsupportedMediaType, "The content type must be application/json.")
         try:
             return prepare(await request.read(), self._credentials)
+        except web.RequestPayloadError as fault:
+            raise _refusal(web.HTTPBadRequest, "The body cannot be read.") from fault
         except BadAsk as fault:
             raise _refusal(web.HTTPBadRequest, str(fault)) from fault
 

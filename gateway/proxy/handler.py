@@ -101,7 +101,7 @@ class Handler:
         """Handle one request, and tell whether the client's connection may go on."""
         plane = self.plane
         graphql = message.path == plane.graphql_path or message.path.startswith(plane.graphql_path_and_query)
-        record = self._recorder.begin(message.method, Shape.GRAPHQL if graphql else Shape.PROBLEM)
+        record = self._recorder.begin(message.method, Shape.GRAPHQL)
         try:
             inbound = self._head(client, message, record)
             record.keep_alive = not (message.should_close or message.upgrade or record.http10)
@@ -201,6 +201,7 @@ class Handler:
         payload: streams.StreamReader,
         record: Record,
     ) -> None:
+        record.shape = Shape.PROBLEM
         match = plane.routes.match(message.method, message.path)
         record.route = match.rule.coordinate
         check_plain(inbound)

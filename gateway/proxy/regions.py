@@ -48,4 +48,4 @@ def _name(host: bytes) -> str:
     text = host.decode("latin-1").lower()
     if text.startswith("["):
         return text.partition("]")[0] + "]"
-    return text.partition(":")[0]
+    return text.partition(":")[0].rstrip(".")

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -13,13 +14,15 @@ from typing import Final, TypeVar
 from gateway.core.audit import AuditAction, AuditEvent
 from gateway.core.records import App, KeyRecord, User, UserTokenRecord
 from gateway.store import rows
-from gateway.store.contract import Conflict, FoundKey, FoundUserToken
+from gateway.store.contract import Conflict, FoundKey, FoundUserToken, StoreUnavailable
 from gateway.store.database import READER_PATIENCE, connect, transaction, translating, write_ahead
 from gateway.store.file import check, require_file, require_sqlite
 from gateway.store.migrations import migrate
 from gateway.store.walindex import WalIndex
 
 T = TypeVar("T")
+
+_IDENTITY_SECONDS: Final = 1.0  # How long a replaced file may go unseen, against a system call each time.
 
 _TAKEN: Final = (
     sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
@@ -44,6 +47,9 @@ class SqliteStore:
         self._writer = writer
         self._stamp: Callable[[], object] = header or self._data_version
         self._seen: object = None
+        status = path.stat()
+        self._identity = (status.st_dev, status.st_ino)
+        self._look_again_at = 0.0
         self._revision = 0
         self._closing = closing
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
@@ -73,12 +79,28 @@ class SqliteStore:
 
     def revision(self) -> int:
         """Raised by every transaction that takes something away. Read anew only when the database has changed."""
+        self._check_identity()
         stamp = self._stamp()
         if stamp != self._seen:
             # The stamp was taken before: what is committed between the two is met at the next call again.
             ((self._revision,),) = self._read("SELECT revision FROM meta")
             self._seen = stamp
         return self._revision
+
+    def _check_identity(self) -> None:
+        """Raise `StoreUnavailable` when the file at the path is no longer the one that was opened, seen once a second:
+        whoever revokes a key then writes into a file that nobody here reads."""
+        now = time.monotonic()
+        if now < self._look_again_at:
+            return
+        try:
+            status = self._path.stat()
+            is_ours = (status.st_dev, status.st_ino) == self._identity
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            raise StoreUnavailable(f"The store at {self._path} was removed or replaced while it was in use; restart.")
+        self._look_again_at = now + _IDENTITY_SECONDS
 
     async def find_key(self, key_id: str) -> FoundKey | None:
         """The key with this id and its app, or None."""
@@ -167,6 +189,8 @@ class SqliteStore:
 
     async def ping(self) -> None:
         """Return when the store answers."""
+        self._look_again_at = 0.0
+        self._check_identity()
         self._read("SELECT revision FROM meta")
 
     async def close(self) -> None:

@@ -20,7 +20,7 @@ class Sweep:
         self._secrets.update(token.partition(".")[2] for token in tokens)
 
     def found(self) -> list[str]:
-        """Every file that holds the secret half of a token, or its digest's text."""
+        """Every file that holds the secret half of a token."""
         files = [file for place in self._places for file in place.rglob("*") if file.is_file()]
         return [
             f"{file.name}: ...{secret[-6:]}"

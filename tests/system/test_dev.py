@@ -164,6 +164,7 @@ async def test_a_schema_that_is_edited(place: Path) -> None:
         assert "Traceback" not in started.said()
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed, so lines to paste are not tried")
 async def test_lines_to_paste(place: Path, sweep: Sweep) -> None:
     """The first thing that a newcomer tries would not work."""
     async with command(place, "dev", *ANYWHERE) as started:
