@@ -312,7 +312,8 @@ async def test_an_upstream_that_is_away(tmp_path: Path) -> None:
             ("/v4/gql", "POST", "json; charset=utf-8"),
             ("/v2/users/me", "GET", "problem+json"),
         ):
-            answer = await gateway.ask(token=gateway.user_token, target=target, method=method)
+            body = OWN if method == "POST" else b""
+            answer = await gateway.ask(body, token=gateway.user_token, target=target, method=method)
             assert (answer.status, answer.reasons) == (502, ["upstream_unreachable"])
             assert answer.header("Content-Type") == f"application/{shape}"
             assert gone.url.removeprefix("http://") in (await line_of(gateway, answer))["cause"]
