@@ -187,8 +187,9 @@ async def test_where_each_request_of_a_connection_comes_from(gateway: Running) -
         ('a"b', False),
         ("a,b", False),
         ("caf\xe9", False),
+        ("gwk_0123456789abcdef.PCkeK8fsOOHCGbYdCUyWx6xd2ivh2DOxR816N56NAd3Wzsts", False),
     ],
-    ids=["hex", "signs", "longest", "longer", "empty", "blank", "quote", "comma", "latin1"],
+    ids=["hex", "signs", "longest", "longer", "empty", "blank", "quote", "comma", "latin1", "token"],
 )
 async def test_request_ids(gateway: Running, given: str, kept: bool) -> None:
     """A request could not be followed through the logs, or its id would break them."""

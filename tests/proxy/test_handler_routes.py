@@ -11,7 +11,7 @@ from gateway.core.decision import TABLE, Reason
 from tests.support.echo import Echo
 from tests.support.identity import crossed_headers, expected_identity, folded
 from tests.support.minting import a_key, an_app
-from tests.support.running import Running, running
+from tests.support.running import OWN, Running, running
 from tests.support.vectors import OTHER_USER, OWN_USER
 from tests.support.wire import here, line_of, request, wire
 

@@ -22,6 +22,8 @@ def regions(*, refuse: bool) -> Regions:
         (b"us.example.com:8080", "us"),
         (b"[::1]", "us"),
         (b"[::1]:8080", "us"),
+        (b"us.example.com.", "us"),
+        (b"us.example.com.:80", "us"),
         (b"127.0.0.1:80", "eu"),
         (b"www.us.example.com", "eu"),
         (b"us.example.com.evil.com", "eu"),
