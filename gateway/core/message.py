@@ -98,12 +98,15 @@ def _check_extensions(extensions: object) -> None:
 
 
 def _json(body: bytes, max_depth: int) -> object:
-    if body.count(b"{") + body.count(b"[") > MAX_BRACKETS:
+    brackets = body.count(b"{") + body.count(b"[")
+    if brackets > MAX_BRACKETS:
         raise refuse(Reason.MESSAGE_TOO_DEEP, "It has too many lists and objects.")
-    return _canonical(body, max_depth) or _any_json(body, max_depth)
+    # No text can be nested deeper than it has opening brackets, so most bodies need no walk.
+    shallow = brackets <= max_depth
+    return (_canonical(body) if shallow else None) or _any_json(body, max_depth, shallow=shallow)
 
 
-def _canonical(body: bytes, max_depth: int) -> object:
+def _canonical(body: bytes) -> object:
     """The value of a text that is its own serialisation, as most clients write it; else None.
 
     Such a text repeats no name and holds no number, escape or white space that could be read in another way. Three
@@ -111,18 +114,12 @@ def _canonical(body: bytes, max_depth: int) -> object:
     """
     try:
         value = orjson.loads(body)
-        same = orjson.dumps(value) == body
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # the latter for more levels than it writes, and can read
+    except orjson.JSONDecodeError:
         return None
-    return value if same and _is_shallow(body, max_depth) else None
+    return value if orjson.dumps(value) == body else None
 
 
-def _is_shallow(body: bytes, max_depth: int) -> bool:
-    """No text can be nested deeper than it has opening brackets, so most bodies need no walk."""
-    return body.count(b"{") + body.count(b"[") <= max_depth
-
-
-def _any_json(body: bytes, max_depth: int) -> object:
+def _any_json(body: bytes, max_depth: int, *, shallow: bool) -> object:
     try:
         text = body.decode("utf-8", "strict")
     except UnicodeDecodeError:
@@ -140,7 +137,7 @@ def _any_json(body: bytes, max_depth: int) -> object:
         raise _malformed("The body is not JSON (RFC 8259).") from None
     if end != len(text) and text[end:].strip(_WHITE_SPACE):
         raise _malformed("Something follows the JSON value in the body.")
-    if not _is_shallow(body, max_depth) or b"\\u" in body:
+    if not shallow or b"\\u" in body:
         _walk(value, max_depth)
     return value
 

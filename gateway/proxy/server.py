@@ -295,13 +295,10 @@ class Connection(web.RequestHandler):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def body(self, payload: streams.StreamReader, limit: int) -> bytes | None:
-        """The whole body, or None as soon as it is longer than `limit` bytes.
+        """The whole of a body that is still to come, or None as soon as it is longer than `limit` bytes.
 
         Raises `BodyTimeout`, `ClientLeft`, or aiohttp's `RequestPayloadError` where the framing is broken.
         """
-        if payload.is_eof():
-            data = payload.read_nowait()
-            return data if len(data) <= limit else None
         self.deadline = self._loop.time() + self._server.limits.body
         self._room = limit * _CHUNK_OVERHEAD
         parts = []

@@ -164,6 +164,28 @@ async def test_a_body_at_its_limit(gateway: Running) -> None:
                 assert (await client.answer()).status == status
 
 
+async def test_a_small_limit_of_bodies(tmp_path: Path) -> None:
+    """A body that comes in one piece with its head would be taken whatever its size."""
+    async with running(tmp_path, {"limits.body_bytes": 100, "limits.route_body_bytes": 100}) as gateway:
+        for size, status in ((100, 200), (101, 413)):
+            for start in ("POST /v4/gql HTTP/1.1", "POST /users/auth-code HTTP/1.1"):
+                async with wire(gateway) as client:
+                    body = OWN.encode().ljust(size)
+                    await client.send(request(gateway, start=start, token=gateway.keys["all"], body=body) * 2)
+                    assert [(await client.answer()).status for _ in range(2)] == [status] * 2 or status == 413
+
+
+@here
+async def test_many_kinds_of_accept(gateway: Running) -> None:
+    """A client that invents a new Accept header each time would fill the memory, or be answered in another's type."""
+    async with wire(gateway) as client:
+        for number in range(300):
+            newer = number % 2
+            kind = GRAPHQL_RESPONSE if newer else "application/json"
+            await client.send(request(gateway, f"Accept: {kind};a={number}", body=b'{"query":"{"}'))
+            assert (await client.answer()).status == (400 if newer else 200)
+
+
 @here
 async def test_head_has_no_body(gateway: Running) -> None:
     """A client that asks for the head would take the body for the next answer."""

@@ -1,6 +1,7 @@
 """Ends of connections: the last request, clients that leave, and SIGTERM."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from gateway.proxy.server import Server, ServerLimits
 from tests.support.canned import Canned, connected
 from tests.support.held import Held
 from tests.support.running import Running, answer_from, running
-from tests.support.wire import PING, eventually, here, line_of, request, statuses, wire
+from tests.support.wire import PING, eventually, here, line_of, opened, request, sent, statuses, taken, wire
 
 
 @pytest.fixture
@@ -115,6 +116,37 @@ async def test_leaving_within_an_answer(waiting: Running, held: Held) -> None:
         await asked.given_up()
     await eventually(lambda: aborted(waiting) == before + 1)
     assert waiting.app.metrics.in_flight == 0
+
+
+@here
+async def test_a_large_answer_to_a_slow_client(waiting: Running, held: Held) -> None:
+    """An answer that is larger than what lies between would be lost in part, or kept here whole."""
+    size = 20_000_000
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        await opened(client, waiting)
+        assert await sent(client, request(waiting, "Connection: close"))
+        asked = await held.asked()
+        asked.begin(size)
+        asked.more(bytes(range(256)) * (size // 256))
+        head, _, body = (await taken(client)).partition(b"\r\n\r\n")
+    assert statuses(head) == [200]
+    assert body == bytes(range(256)) * (size // 256)
+
+
+async def test_a_client_that_takes_nothing_of_an_answer(tmp_path: Path) -> None:
+    """A client that takes nothing would hold its upstream connection for as long as it likes."""
+    with socket.socket() as client:
+        async with Held() as held, running(tmp_path, {"timeouts.client_stall": 0.3}, upstream_url=held.url) as gateway:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            await opened(client, gateway)
+            assert await sent(client, request(gateway))
+            asked = await held.asked()
+            asked.begin(50_000_000)
+            asked.more(bytes(50_000_000))
+            await asked.given_up()
+            await eventually(lambda: aborted(gateway) == 1)
+            assert len(await taken(client)) < 50_000_000
 
 
 # Drain ----------------------------------------------------------------------------------------------------------------

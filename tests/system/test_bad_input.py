@@ -131,6 +131,10 @@ SERVE = {
         put("gateway.yaml", GOOD.replace("user_scoping", "ca_file: schema.graphql, user_scoping")),
         ["schema.graphql: no certificates can be read from it"],
     ),
+    "route-for-nobody": (
+        lines("routes: [{method: GET, path: /a, scopes: [NO_SUCH_SCOPE]}]"),
+        ["GET /a needs the scope 'NO_SUCH_SCOPE', which the schema does not have."],
+    ),
     "log-nowhere": (lines("log: {file: no/such/place.log}"), ["no/such/place.log: No such file or directory."]),
 }
 

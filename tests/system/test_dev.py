@@ -162,6 +162,7 @@ async def test_a_schema_that_is_edited(place: Path) -> None:
         await started.until(lambda: "not UTF-8" in started.err.read_text())
         assert (await ask(url, token, message("{ c }")))[0] == 200
         assert "Traceback" not in started.said()
+        assert await started.stop() == 0
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed, so lines to paste are not tried")
