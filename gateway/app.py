@@ -29,10 +29,11 @@ from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.documents import Documents
 from gateway.proxy.forwarding import READ, Forwarding
 from gateway.proxy.handler import Handler, Plane
+from gateway.proxy.limits import ServerLimits
 from gateway.proxy.parser import check_parser
 from gateway.proxy.record import Recorder
 from gateway.proxy.regions import Regions
-from gateway.proxy.server import Server, ServerLimits
+from gateway.proxy.server import Server
 from gateway.proxy.upstream import Endpoint, Region, UpstreamLimits
 from gateway.settings import Settings
 from gateway.settings.models import Admin, Listen

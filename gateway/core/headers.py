@@ -46,6 +46,7 @@ _READ_NAMES: Final = frozenset(
     }
 )
 _RARE_NAMES: Final = frozenset({"content-encoding", "expect", "transfer-encoding", "x-request-id"})
+_MEMORY_NAME: Final = 64  # Bytes of a spelling that is remembered; names that mean something are shorter.
 _MEMORY: Final = 512  # Spellings of names that are remembered; a client that invents more empties the memory.
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~-]{1,128}")
@@ -124,7 +125,8 @@ class HeaderRules:
         kind = (text in self._allowed) * _FORWARD | (text in self._read) * _READ | (text in _RARE_NAMES) * _RARE
         if len(self._kinds) >= _MEMORY:
             self._kinds.clear()
-        self._kinds[name] = (kind, lower)
+        if len(name) <= _MEMORY_NAME:
+            self._kinds[name] = (kind, lower)
         return kind, lower
 
 

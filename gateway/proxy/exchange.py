@@ -8,35 +8,13 @@ caught an exception would answer, and put a second response inside the first one
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol, cast
 
 from gateway.core.decision import Reason, Unavailable
 from gateway.proxy.answer import Answer
 from gateway.proxy.answer_head import Malformed
 from gateway.proxy.deadlines import NEVER, Deadlines
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamLimits:
-    """What is spent on an upstream. Times in seconds, sizes in bytes."""
-
-    connect: float = 2.0
-    """To a usable connection: a free place, name resolution and all addresses, TLS included."""
-    first_byte: float = 30.0
-    """From the request written whole to the whole head of the answer."""
-    between_bytes: float = 30.0
-    """Without a byte of the answer, once its head is there; without a byte of a streamed request taken."""
-    client_stall: float = 30.0
-    """Without the client taking a byte of an answer that waits for it."""
-    idle: float = 4.0
-    """An unused connection is kept; below what servers usually keep it for, so that they seldom close it under us."""
-    max_age: float = 300.0
-    """A connection is used again; bounds how long an address is used that its name no longer has."""
-    head_bytes: int = 65_536
-    """The head of an answer, interim answers before it included."""
-    max_connections: int = 256
-    """Exchanges at a time with one endpoint."""
+from gateway.proxy.limits import UpstreamLimits
 
 
 class Running(Protocol):
@@ -47,6 +25,9 @@ class Running(Protocol):
 
     def client_resumed(self) -> None:
         """The client has taken what was waiting for it."""
+
+    def client_closes(self) -> None:
+        """The client's connection ends with this answer, which says so if its head is still to come."""
 
 
 class Client(Protocol):
@@ -207,6 +188,9 @@ class Exchange(asyncio.Protocol):
             self._held = False
             self._transport.resume_reading()
             self._set_deadline()
+
+    def client_closes(self) -> None:
+        self._answer.keep_alive = False
 
     def expire(self) -> None:
         client = self._client

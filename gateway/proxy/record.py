@@ -29,6 +29,8 @@ class Record:
     aborted = False
     status = 0
     bytes_in = 0
+    seconds = 0.0
+    ended = 0.0
     outcome: Outcome | None = None
     caller: Proven | None = None
     operation: Operation | None = None
@@ -41,7 +43,7 @@ class Record:
     cause: BaseException | None = None
 
     def __init__(self, method: str | None, shape: Shape, request_id: bytes) -> None:
-        self.started = self.ended = time.time()
+        self.started = time.perf_counter()
         self.method = method
         self.shape = shape
         self.request_id = request_id
@@ -79,6 +81,7 @@ class Recorder:
 
     def end(self, record: Record) -> None:
         """The request is over, however it went."""
+        record.seconds = time.perf_counter() - record.started
         record.ended = time.time()
         self._metrics.in_flight -= 1
         self._ended.append(record)
@@ -98,7 +101,7 @@ class Recorder:
         self.flush()
 
     def _tell(self, record: Record) -> None:
-        seconds = record.ended - record.started
+        seconds = record.seconds
         metrics = self._metrics
         if record.aborted:
             metrics.client_aborts += 1

@@ -11,7 +11,6 @@ import math
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
 from aiohttp import http, streams, web
@@ -20,25 +19,13 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from gateway.core.decision import Reason
 from gateway.proxy.deadlines import NEVER, Deadlines
 from gateway.proxy.exchange import Running
+from gateway.proxy.limits import ServerLimits
 
 _RESET: Final = struct.pack("ii", 1, 0)  # linger on, for no time: closing discards and resets (socket(7))
 
 # A byte a chunk takes six on the wire. Whoever sends more around a body sends extensions and trailers, which aiohttp
 # gathers up.
 _CHUNK_OVERHEAD: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """Bounds on what a client may send and how long it may take. Bytes, and seconds."""
-
-    header_bytes: int = 16_384
-    linger_bytes: int = 65_536
-    header: float = 10.0
-    body: float = 15.0
-    idle: float = 75.0
-    linger: float = 1.0
-    client_stall: float = 30.0
 
 
 class Requests(Protocol):
@@ -276,6 +263,8 @@ class Connection(web.RequestHandler):
         """Close now if no request is under way, else after it."""
         if self._waiter is not None and not self._waiter.done() and not self._head_bytes:
             self.force_close()
+        elif self.exchange is not None:
+            self.exchange.client_closes()
 
     def head_too_long(self, message: http.RawRequestMessage) -> bool:
         """Whether a request's line and headers are over the limit together; only with `long_head` they can be."""

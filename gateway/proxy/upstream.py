@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from gateway.core.decision import Reason, Unavailable
 from gateway.proxy.deadlines import Deadlines
-from gateway.proxy.exchange import Client, Exchange, Lost, Outcome, UpstreamLimits
+from gateway.proxy.exchange import Client, Exchange, Lost, Outcome
+from gateway.proxy.limits import UpstreamLimits
 
 __all__ = ["Client", "Endpoint", "Exchange", "Outcome", "Region", "Resolve", "UpstreamLimits"]
 

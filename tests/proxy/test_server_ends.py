@@ -121,9 +121,9 @@ async def test_leaving_within_an_answer(waiting: Running, held: Held) -> None:
 @here
 async def test_a_large_answer_to_a_slow_client(waiting: Running, held: Held) -> None:
     """An answer that is larger than what lies between would be lost in part, or kept here whole."""
-    size = 20_000_000
+    size = 256 * 40_000
     with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         await opened(client, waiting)
         assert await sent(client, request(waiting, "Connection: close"))
         asked = await held.asked()

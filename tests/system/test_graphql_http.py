@@ -27,7 +27,8 @@ async def script() -> Path:
         pytest.skip("node and npm are not installed, so what JavaScript clients expect is not tested")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = cache / "graphql-gateway-tests" / "_".join(PACKAGES).replace("@", "-")
-    if not (place / "node_modules" / "graphql-http").exists():
+    names = [package.partition("@")[0] for package in PACKAGES]
+    if not all((place / "node_modules" / name / "package.json").exists() for name in names):
         place.mkdir(parents=True, exist_ok=True)
         (place / "package.json").write_text('{"private": true}')
         code, text = await output("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *PACKAGES, at=place)
