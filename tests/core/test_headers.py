@@ -388,3 +388,14 @@ def test_identity_of_a_user() -> None:
 def test_identity_of_nobody() -> None:
     """On an open route the upstream takes nobody for somebody."""
     assert identity_lines(None) == b"X-Gateway-Principal: none\r\n"
+
+
+def test_long_names_are_not_remembered() -> None:
+    """A stranger fills the memory with names of thousands of bytes."""
+    rules = HeaderRules()
+    name = b"X-" + b"a" * 5_000
+
+    for _ in range(2):
+        assert rules.sort([(name, b"1"), (b"Host", b"a")]).first == {b"host": b"a"}
+    assert name not in rules._kinds
+    assert b"Host" in rules._kinds
