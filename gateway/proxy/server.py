@@ -121,7 +121,7 @@ class Connection(web.RequestHandler):
         self._room: float = math.inf
         self._untaken: int | None = None
         self._wire: asyncio.Transport
-        self.closed: asyncio.Future[None] = server._loop.create_future()  # noqa: SLF001
+        self.closed: asyncio.Future[None] = server._loop.create_future()  # noqa: SLF001 - as above
         self.deadline = NEVER
         self.exchange: Running | None = None
         self.forwarded: tuple[bytes | None, bytes] | None = None
@@ -280,7 +280,7 @@ class Connection(web.RequestHandler):
         """
         if payload.exception() is not None or payload is streams.EMPTY_PAYLOAD:
             return payload.read_nowait()
-        parts = payload._buffer  # noqa: SLF001
+        parts = payload._buffer  # noqa: SLF001 - for the reason above
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def body(self, payload: streams.StreamReader, limit: int) -> bytes | None:
