@@ -68,16 +68,17 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
 	@touch $@
 
-# The page of `gateway dev` is tested in a browser, and the answers with a JavaScript client's own checks.
+# The page of `gateway dev` is tested in a browser, the answers with a JavaScript client's own checks, and the shared store
+# on real Redis servers.
 packages:
 	@missing=; \
-	for command in chromedriver node npm curl; do command -v $$command >/dev/null || missing="$$missing $$command"; done; \
+	for command in chromedriver node npm curl redis-server redis-sentinel; do command -v $$command >/dev/null || missing="$$missing $$command"; done; \
 	if [ -z "$$missing" ]; then \
 	  :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get -q update && DEBIAN_FRONTEND=noninteractive \
-	  apt-get -qy install --no-install-recommends chromium chromium-driver nodejs npm curl || { \
-	    echo "Could not be installed:$$missing. What needs a browser or npm packages is not tested."; test -z "$$CI"; }; \
+	  apt-get -qy install --no-install-recommends chromium chromium-driver nodejs npm curl redis-server redis-sentinel || { \
+	    echo "Could not be installed:$$missing. What needs them is not tested."; test -z "$$CI"; }; \
 	else \
-	  echo "Not found:$$missing. What needs a browser (chromedriver) or npm packages (node, npm) is not tested."; \
+	  echo "Not found:$$missing. What needs a browser (chromedriver), npm packages (node, npm) or Redis is not tested."; \
 	fi

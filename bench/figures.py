@@ -87,6 +87,7 @@ DIRECT: Final = "nginx directly"
 ENVOY: Final = "Envoy"
 GATEWAY: Final = "gateway"
 PEER: Final = "Hive Gateway"
+SHARED: Final = "gateway on Redis"
 SUBJECTS: Final = (DIRECT, ENVOY, GATEWAY, PEER)
 
 

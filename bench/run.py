@@ -17,7 +17,7 @@ from measure import Bench, Plan
 from peer import hive
 from process import BenchError
 from report import DOCUMENT, Report, circumstances
-from servers import Cores, envoy, gateway, missing_tools, nginx
+from servers import Cores, envoy, gateway, missing_tools, nginx, redis
 
 _FULL = Plan(rounds=5, seconds=6, relay_seconds=20)
 _QUICK = Plan(rounds=2, seconds=2, relay_seconds=5)
@@ -67,6 +67,7 @@ _MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "documents": Bench.new_documents,
     "latency": Bench.fixed_rate,
     "relay": Bench.slow_client,
+    "store": Bench.shared_store,
 }
 
 
@@ -95,8 +96,12 @@ def _bench(directory: Path, cores: Cores, options: argparse.Namespace) -> Iterat
         proxy = stack.enter_context(envoy(directory, cores, upstream))
         ours = stack.enter_context(gateway(directory, cores, upstream))
         peer = stack.enter_context(hive(directory, cores, upstream)) if options.peer else None
+        shared = None
+        if "store" in (options.only or _MEASUREMENTS):
+            url = stack.enter_context(redis(directory, cores))
+            shared = stack.enter_context(gateway(directory / "shared", cores, upstream, url))
         generator = Generator(cores.load, ours.token, directory)
-        bench = Bench(options.plan, generator, upstream, proxy.server, ours, peer)
+        bench = Bench(options.plan, generator, upstream, proxy.server, ours, peer, shared)
         bench.probe()
         yield bench
         check_metrics(ours.admin_port, bench.sent[GATEWAY])

@@ -18,7 +18,7 @@ from process import BenchError, Launch, Server, free_ports, running
 REPOSITORY = Path(__file__).parents[1]
 _TEMPLATES = Path(__file__).parent
 SCHEMA = REPOSITORY / "config" / "schema.graphql"
-_TOOLS = ("wrk", "nginx", "h2load", "taskset", "setpriv")
+_TOOLS = ("wrk", "nginx", "h2load", "redis-server", "taskset", "setpriv")
 _GATEWAY = (sys.executable, "-m", "gateway")
 _COMMAND_SECONDS = 60
 
@@ -91,8 +91,10 @@ def envoy(directory: Path, cores: Cores, upstream: Server) -> Iterator[Envoy]:
 
 
 @contextlib.contextmanager
-def gateway(directory: Path, cores: Cores, upstream: Server) -> Iterator[Gateway]:
-    """`gateway serve`, with region `eu` at the upstream and region `us` at a port where nothing listens yet."""
+def gateway(directory: Path, cores: Cores, upstream: Server, store: str | None = None) -> Iterator[Gateway]:
+    """`gateway serve`, with region `eu` at the upstream and region `us` at a port where nothing listens yet; its store
+    is an SQLite file unless a URL is given."""
+    directory.mkdir(exist_ok=True)
     [port, admin_port, slow_port], log = free_ports(3), directory / "gateway.log"
     config = filled(
         "gateway.yaml",
@@ -102,13 +104,23 @@ def gateway(directory: Path, cores: Cores, upstream: Server) -> Iterator[Gateway
         upstream_port=upstream.port,
         slow_port=slow_port,
         schema=SCHEMA,
-        store=directory / "gateway.db",
+        store=store or f"sqlite:///{directory / 'gateway.db'}",
         log=log,
     )
+    _said("store", "init", "--config", str(config))
     token, slow_token = (_new_token(config, region) for region in ("eu", "us"))
     command = [*_GATEWAY, "serve", "--config", str(config)]
     with running(Launch("the gateway", command, cores.server, port, REPOSITORY, directory / "gateway.out")) as server:
         yield Gateway(server, admin_port, log, token, slow_port, slow_token)
+
+
+@contextlib.contextmanager
+def redis(directory: Path, cores: Cores) -> Iterator[str]:
+    """A Redis server beside the load, whose URL is given; it writes nothing to the disk."""
+    [port], binary = free_ports(1), required(which("redis-server"), "redis-server")
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
+    with running(Launch("Redis", command, cores.load, port, directory, directory / "redis.out")):
+        yield f"redis://127.0.0.1:{port}"
 
 
 def _new_token(config: Path, region: str) -> str:

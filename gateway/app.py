@@ -5,16 +5,17 @@ import gc
 import os
 import socket
 import ssl
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 from aiohttp import web
 
+from gateway.clock import Clock
 from gateway.control.health import Phase, admin_application
+from gateway.control.sealer import Sealer
 from gateway.core.document import DocumentLimits
 from gateway.core.headers import HeaderRules
 from gateway.core.policy import Introspection, Options, Policy, UserScoping
@@ -30,6 +31,7 @@ from gateway.proxy.documents import Documents
 from gateway.proxy.forwarding import READ, Forwarding
 from gateway.proxy.handler import Handler, Plane
 from gateway.proxy.limits import ServerLimits
+from gateway.proxy.own_key import OwnKeys
 from gateway.proxy.parser import check_parser
 from gateway.proxy.record import Recorder
 from gateway.proxy.regions import Regions
@@ -37,33 +39,21 @@ from gateway.proxy.server import Server
 from gateway.proxy.upstream import Endpoint, Region, UpstreamLimits
 from gateway.settings import Settings
 from gateway.settings.models import Admin, Listen
-from gateway.store.contract import Store, StoreUnavailable
+from gateway.store.contract import DEAF, Store, StoreUnavailable
+from gateway.upkeep import note_uses, tell_warnings, warnings_of
+
+if TYPE_CHECKING:
+    from gateway.keys.signing import Signer
 
 _T = TypeVar("_T")
 
 _log: Final = structlog.get_logger()
 
-# What a restart may lose of "last used", against one small transaction each time.
-_NOTE_SECONDS: Final = 5.0
 _BACKLOG: Final = 1024  # Connections that the kernel holds while the loop is busy; more than a burst of wrk's.
 
 
 class CannotStart(Exception):
     """The gateway cannot run as it was asked to; the text is for the person who started it."""
-
-
-class Clock:
-    """UTC milliseconds that never go back: a clock set back must not revive what has expired."""
-
-    __slots__ = ("_latest",)
-
-    def __init__(self) -> None:
-        self._latest = 0
-
-    def __call__(self) -> int:
-        now = time.time_ns() // 1_000_000
-        self._latest = max(self._latest, now)
-        return self._latest
 
 
 def read_policy(path: Path, options: Options) -> Policy:
@@ -91,7 +81,8 @@ def policy_options(settings: Settings) -> Options:
 class App:
     """A gateway: built from settings and a store, it runs between `start` and `stop`.
 
-    `only_to` names further request headers that go to the upstreams of some regions and to no other.
+    `clock` is best the one that the store was opened with. `only_to` names further request headers that go to the
+    upstreams of some regions and to no other.
     `before_admin` is called once the address for clients is known and before the admin listener opens.
     """
 
@@ -101,6 +92,7 @@ class App:
         store: Store,
         log: RequestLog,
         *,
+        clock: Callable[[], int] | None = None,
         only_to: Mapping[str, Sequence[str]] | None = None,
         before_admin: Callable[["App"], None] | None = None,
     ) -> None:
@@ -117,25 +109,28 @@ class App:
         limits, timeouts, tokens = settings.limits, settings.timeouts, settings.tokens
         self._deadlines = Deadlines(_tick(timeouts.model_dump().values()))
         self._regions = self._open_regions()
+        self._clock = clock or Clock()
+        prefixes = Prefixes(tokens.key_prefix, tokens.user_prefix)
         self._authenticator = Authenticator(
-            store,
-            Prefixes(tokens.key_prefix, tokens.user_prefix),
-            entries=tokens.remember_entries,
-            seconds=tokens.remember_seconds,
+            store, prefixes, entries=tokens.remember_entries, seconds=tokens.remember_seconds
         )
+        self._signer = _signer(settings.audit.signing_key_file)
+        self._sealer = Sealer(store, self._signer, now=self._clock)
         self.policy = read_policy(settings.policy.schema_file, policy_options(settings))
         _check_route_scopes(settings, self.policy)
         self.metrics = Metrics(
             settings.regions,
             caches={"principals": lambda: self._authenticator, "documents": lambda: self._handler.plane.documents},
             log_lines_dropped=lambda: log.dropped,
+            key_expiries=self._key_expiries,
+            deaf=self._deaf,
             report_mode=self.policy.options.report,
         )
-        self._clock = Clock()
         self._recorder = Recorder(log, self.metrics)
         self._handler = Handler(
             self._plane(self.policy),
             self._authenticator,
+            OwnKeys(store, prefixes, self.metrics),
             HeaderRules(settings.headers.forward, read=READ.union(*(only_to or {}).values())),
             self._forwarding(only_to or {}),
             self._recorder,
@@ -159,6 +154,7 @@ class App:
             phase=lambda: self._phase,
             policy_mode=lambda: settings.policy.mode,
             pings={"store": store.ping},
+            warnings=self._warnings,
             exposition=self._exposition,
         )
         self.url = ""
@@ -241,8 +237,9 @@ class App:
                     stack.push_async_callback(endpoint.close)
             self._request_log.start(loop)
             stack.callback(self._recorder.flush)
-            notes = asyncio.create_task(self._note_uses())
-            stack.push_async_callback(_cancelled, notes)
+            await self._store.start(self.metrics.heard)
+            for chore in (note_uses(self._store, self._take_uses), tell_warnings(self._warnings), self._sealer.run()):
+                stack.push_async_callback(_cancelled, asyncio.create_task(chore))
             listen, admin = self.settings.listen, self.settings.admin
             server = await _listening(
                 lambda: loop.create_server(self._server, listen.host, listen.port, backlog=_BACKLOG), listen, "clients"
@@ -292,23 +289,22 @@ class App:
         server.close()
         await self._server.drain(self.settings.timeouts.drain)
 
-    async def _note_uses(self) -> None:
-        """Write now and then when credentials were last used; at the end once more."""
-        try:
-            while True:
-                await asyncio.sleep(_NOTE_SECONDS)
-                await self._write_uses()
-        finally:
-            await self._write_uses()
+    def _warnings(self) -> list[str]:
+        return [*(self._signer.warnings if self._signer else ()), *warnings_of(self._store)]
 
-    async def _write_uses(self) -> None:
+    def _take_uses(self) -> dict[str, int]:
         used, self._authenticator.used = self._authenticator.used, {}
-        if not used:
-            return
+        return used
+
+    def _key_expiries(self) -> dict[str, float]:
+        now = self._clock()
+        return {key_id: (end - now) / 1000 for key_id, end in self._authenticator.ends.items() if end > now}
+
+    def _deaf(self) -> bool:
         try:
-            await self._store.note_used(used)
-        except StoreUnavailable as error:
-            _log.warning("last use of credentials was not noted", credentials=len(used), error=str(error))
+            return self._store.revision() == DEAF
+        except StoreUnavailable:
+            return False
 
 
 def _tick(seconds: Iterable[float]) -> float:
@@ -323,6 +319,17 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext | None:
         return ssl.create_default_context(cafile=str(ca_file))
     except (OSError, ssl.SSLError) as error:
         raise CannotStart(f"{ca_file}: no certificates can be read from it ({error}).") from error
+
+
+def _signer(file: Path | None) -> "Signer | None":
+    if file is None:
+        return None
+    from gateway.keys.signing import KeyFileInvalid, load_signer  # noqa: PLC0415 - nobody else waits for it
+
+    try:
+        return load_signer(file)
+    except KeyFileInvalid as error:
+        raise CannotStart(f"audit.signing_key_file: {error}") from error
 
 
 def _rules(settings: Settings) -> list[RouteRule]:

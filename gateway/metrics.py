@@ -1,6 +1,7 @@
 """What is counted: plain integers on the way of a request, made into Prometheus families only when they are scraped.
 
-No label holds anything that a client can choose: outcomes, reasons, regions and caches are closed sets.
+No label holds anything that a client can choose: outcomes, reasons, regions and caches are closed sets, and keys are
+named only once they were proven, and so many at most.
 """
 
 import platform
@@ -56,13 +57,13 @@ class Memory(Protocol):
 class Metrics:
     """The counters of one process. Counting a request costs about a microsecond and cannot fail.
 
-    `caches` and `log_lines_dropped` are asked at each scrape; `in_flight`, `client_aborts` and `report_mode` are the
-    owner's to set.
+    `caches`, `log_lines_dropped`, `key_expiries` (seconds by key id) and `deaf` are asked at each scrape; `in_flight`,
+    `client_aborts`, `report_mode` and `unreplicated` are the owner's to set.
     """
 
     __slots__ = (
-        "_allowed", "_caches", "_log_lines_dropped", "_refused", "_registry", "_reported", "_seconds",
-        "_upstream_seconds", "client_aborts", "in_flight", "report_mode",
+        "_allowed", "_caches", "_deaf", "_key_expiries", "_lag", "_log_lines_dropped", "_refused", "_registry",
+        "_reported", "_seconds", "_upstream_seconds", "client_aborts", "in_flight", "report_mode", "unreplicated",
     )  # fmt: skip
 
     def __init__(
@@ -71,10 +72,13 @@ class Metrics:
         *,
         caches: Mapping[str, Callable[[], Memory]],
         log_lines_dropped: Callable[[], int],
+        key_expiries: Callable[[], Mapping[str, float]],
+        deaf: Callable[[], bool],
         report_mode: bool = False,
     ) -> None:
         self.in_flight = 0
         self.client_aborts = 0
+        self.unreplicated = 0
         self.report_mode = report_mode
         self._caches = caches
         self._allowed = 0
@@ -82,7 +86,10 @@ class Metrics:
         self._reported = {reason: 0 for reason, row in TABLE.items() if row.reportable}
         self._seconds = Histogram()
         self._upstream_seconds = {region: Histogram() for region in regions}
+        self._lag = Histogram()
         self._log_lines_dropped = log_lines_dropped
+        self._key_expiries = key_expiries
+        self._deaf = deaf
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Families(self))
         ProcessCollector(registry=self._registry)
@@ -108,6 +115,10 @@ class Metrics:
         """Count how long an upstream of the region took, from the forwarded request to the end of its answer."""
         self._upstream_seconds[region].observe(seconds)
 
+    def heard(self, seconds: float) -> None:
+        """Count how old an end that others made was when it was heard of."""
+        self._lag.observe(seconds)
+
     def exposition(self) -> bytes:
         """Everything counted, in Prometheus' text format."""
         return generate_latest(self._registry)
@@ -127,6 +138,7 @@ class Metrics:
             "gateway_log_lines_dropped", "Lines that the log could not take.", self._log_lines_dropped()
         )
         yield CounterMetricFamily("gateway_client_aborts", "Clients that left before their answer.", self.client_aborts)
+        yield from self._store_families()
         yield _build_info()
 
     def _requests(self) -> Metric:
@@ -146,6 +158,23 @@ class Metrics:
             misses.add_metric([name], memory().misses)
         yield hits
         yield misses
+
+    def _store_families(self) -> Iterator[Metric]:
+        yield _histogram(
+            "gateway_revocation_lag_seconds", "How old an end was when it was heard of.", [([], self._lag)]
+        )
+        yield GaugeMetricFamily(
+            "gateway_store_deaf", "1 while ends may go unheard, and every credential is looked up.", int(self._deaf())
+        )
+        yield CounterMetricFamily(
+            "gateway_unreplicated", "Revocations that no replica of the store confirmed.", self.unreplicated
+        )
+        expiries = GaugeMetricFamily(
+            "gateway_key_expiry_seconds", "Until a key ends, of keys that were proven here.", labels=["key"]
+        )
+        for key_id, seconds in self._key_expiries().items():
+            expiries.add_metric([key_id], seconds)
+        yield expiries
 
 
 class _Families(Collector):

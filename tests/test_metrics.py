@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,10 +22,22 @@ class Memory:
     misses: int = 0
 
 
-def metrics_of(*regions: str, report_mode: bool = False, dropped: int = 0) -> Metrics:
+def metrics_of(
+    *regions: str,
+    report_mode: bool = False,
+    dropped: int = 0,
+    deaf: bool = False,
+    expiries: Mapping[str, float] = MappingProxyType({}),
+) -> Metrics:
     """Metrics with nothing counted yet."""
-    caches = {"principals": lambda: Memory(3, 2), "documents": Memory}
-    return Metrics(regions, caches=caches, log_lines_dropped=lambda: dropped, report_mode=report_mode)
+    return Metrics(
+        regions,
+        caches={"principals": lambda: Memory(3, 2), "documents": Memory},
+        log_lines_dropped=lambda: dropped,
+        key_expiries=lambda: expiries,
+        deaf=lambda: deaf,
+        report_mode=report_mode,
+    )
 
 
 def scraped(metrics: Metrics) -> Samples:
@@ -117,6 +130,43 @@ def test_what_the_parts_count_is_asked_for_at_the_scrape() -> None:
     assert value(metrics, "gateway_report_mode") == 0
 
 
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_gateway_that_does_not_hear_is_seen(deaf: bool) -> None:
+    """Nobody would be told that a gateway looks every credential up, and may soon not know what has ended."""
+    assert value(metrics_of(deaf=deaf), "gateway_store_deaf") == float(deaf)
+
+
+def test_how_old_ends_were_when_they_were_heard_of() -> None:
+    """An operator could not see whether revocations hold within the second that is promised."""
+    metrics = metrics_of()
+    assert value(metrics, "gateway_revocation_lag_seconds_count") == 0
+
+    metrics.heard(0.004)
+    metrics.heard(2.0)
+
+    assert value(metrics, "gateway_revocation_lag_seconds_count") == 2
+    assert value(metrics, "gateway_revocation_lag_seconds_bucket", le="1.0") == 1
+    assert value(metrics, "gateway_revocation_lag_seconds_sum") == 2.004
+
+
+def test_revocations_without_a_replica_are_counted() -> None:
+    """Revocations that a failover may undo would pass unnoticed."""
+    metrics = metrics_of()
+    assert value(metrics, "gateway_unreplicated_total") == 0
+
+    metrics.unreplicated += 1
+
+    assert value(metrics, "gateway_unreplicated_total") == 1
+
+
+def test_when_keys_end() -> None:
+    """Nobody could be warned of keys that are about to end, and which ones."""
+    metrics = metrics_of(expiries={"aa01020304050607": 86400.0, "bb01020304050607": 12.5})
+
+    assert value(metrics, "gateway_key_expiry_seconds", key="aa01020304050607") == 86400.0
+    assert value(metrics, "gateway_key_expiry_seconds", key="bb01020304050607") == 12.5
+
+
 def test_the_version_and_the_process_are_shown() -> None:
     """Nobody could see from the figures which version runs, or that it leaks memory."""
     found = scraped(metrics_of())
@@ -135,5 +185,6 @@ def test_labels_are_closed_sets() -> None:
         metrics.refused(reason, 1.0)
     metrics.allowed(1.0)
     metrics.upstream("eu", 1.0)
+    metrics.heard(1.0)
 
     assert set(scraped(metrics)) == before

@@ -15,6 +15,7 @@ from typing import Annotated, Final
 import typer
 
 from gateway.app import App, CannotStart, read_policy
+from gateway.cli.opening import DEV_REGIONS, DEV_SCHEMA, dev_store, note_dev_schema, note_dev_store
 from gateway.cli.running import reasons_told, run, told_to_stop
 from gateway.core.advice import closed_sentence
 from gateway.core.explanations import EXPLANATIONS
@@ -25,10 +26,9 @@ from gateway.dev.page import EXAMPLES, add_page
 from gateway.dev.seed import Seeded, prepare_directory, seeded
 from gateway.log import configure
 from gateway.settings import Settings, load_settings
+from gateway.store.contract import Store
 from gateway.store.open import open_store
 
-REGIONS: Final = ("eu", "us", "in")
-SCHEMA: Final = Path("config/schema.graphql")
 _PATH: Final = "/v4/gql"
 _UPSTREAM: Final = re.compile(r"([a-z]+)=(https?://[^/?#]+)(/[^?#]*)?")  # the settings look closer
 _MISBEHAVIOUR: Final = ("x-mock-status", "x-mock-delay", "x-mock-reset", "x-mock-size")
@@ -44,6 +44,7 @@ class _Wish:
     admin_port: int
     data: Path
     schema: Path
+    store: str
     upstreams: dict[str, str]
     path: str
     as_json: bool
@@ -54,7 +55,17 @@ def dev(
     port: Annotated[int, typer.Option(help="The port for clients; 0 is any free one.")] = 8080,
     admin_port: Annotated[int, typer.Option(help="The port for the page, health and metrics.")] = 8081,
     data: Annotated[Path, typer.Option(metavar="DIR", help="Where store and tokens are kept.")] = Path(".gateway-dev"),
-    schema: Annotated[Path, typer.Option(metavar="FILE", help="The annotated schema; read again on change.")] = SCHEMA,
+    schema: Annotated[
+        Path, typer.Option(metavar="FILE", help="The annotated schema; read again on change.")
+    ] = DEV_SCHEMA,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A store elsewhere, as redis://127.0.0.1:6379; if not given, a file in DIR.",
+            show_default=False,
+        ),
+    ] = None,
     upstream: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,7 +77,7 @@ def dev(
     """Run a gateway with seeded credentials before pretend upstreams, to try things with."""
     with reasons_told():
         upstreams, path = _upstreams(upstream or [])
-        wish = _Wish(host, port, admin_port, data, schema, upstreams, path, as_json)
+        wish = _Wish(host, port, admin_port, data, schema, store or dev_store(data), upstreams, path, as_json)
         run(_dev(wish))
 
 
@@ -109,10 +120,10 @@ def _upstreams(given: list[str]) -> tuple[dict[str, str], str]:
     paths = set()
     for text in given:
         match = _UPSTREAM.fullmatch(text)
-        if match is None or match[1] not in REGIONS:
+        if match is None or match[1] not in DEV_REGIONS:
             raise CannotStart(
                 f"--upstream {text}: write REGION=URL, as eu=http://localhost:4000/graphql, with one of the regions"
-                f" {', '.join(REGIONS)}."
+                f" {', '.join(DEV_REGIONS)}."
             )
         found[match[1]] = match[2]
         paths.add((match[3] or "").rstrip("/") or _PATH)
@@ -124,27 +135,29 @@ def _upstreams(given: list[str]) -> tuple[dict[str, str], str]:
 async def _dev(wish: _Wish) -> None:
     policy = read_policy(wish.schema, Options())
     prepare_directory(wish.data)
+    note_dev_schema(wish.data, wish.schema)
+    note_dev_store(wish.data, wish.store)
     log = configure("auto", "info", None)
     async with AsyncExitStack() as stack:
         stack.callback(log.close)
-        store = open_store(f"sqlite:///{wish.data / 'gateway.db'}", create=True)
+        store = await _store(wish.store)
         stack.push_async_callback(store.close)
         kept = await seeded(
             store,
             wish.data,
             policy.scopes,
-            regions=REGIONS,
+            regions=DEV_REGIONS,
             now=time.time_ns() // 1_000_000,
             entropy=secrets.token_bytes,
         )
         pretend = {
             region: await _pretend(wish.schema, wish.host, 0, 1, region, wish.path)
-            for region in REGIONS
+            for region in DEV_REGIONS
             if region not in wish.upstreams
         }
         for upstream in pretend.values():
             stack.push_async_callback(upstream.stop)
-        urls = {region: wish.upstreams.get(region) or pretend[region].url for region in REGIONS}
+        urls = {region: wish.upstreams.get(region) or pretend[region].url for region in DEV_REGIONS}
         settings = _settings(wish, urls)
         app = App(
             settings,
@@ -161,6 +174,15 @@ async def _dev(wish: _Wish) -> None:
         await told_to_stop()
 
 
+async def _store(url: str) -> Store:
+    """The store, made unless it is there: who tries things should not have to."""
+    if url.startswith("redis"):
+        from gateway.store.redis.founding import init
+
+        await init(url)
+    return open_store(url, create=True)
+
+
 def _settings(wish: _Wish, urls: dict[str, str]) -> Settings:
     return load_settings(
         None,
@@ -173,7 +195,7 @@ def _settings(wish: _Wish, urls: dict[str, str]) -> Settings:
             "graphql.upstream_path": wish.path,
             "policy.schema_file": str(wish.schema),
             "policy.introspection": "all",
-            "store.url": f"sqlite:///{wish.data / 'gateway.db'}",
+            "store.url": wish.store,
             "default_region": "eu",
             **{f"regions.{region}.upstreams": [url] for region, url in urls.items()},
             **{f"regions.{region}.user_scoping": "upstream" for region in urls},

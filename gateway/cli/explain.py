@@ -12,15 +12,14 @@ from graphql import DocumentNode, GraphQLInputObjectType, GraphQLSchema, get_nam
 
 from gateway.cli.policy import (
     SCHEMA,
-    Cell,
     SchemaFile,
     decoded,
     fail,
     faults_told,
-    print_table,
     read_text,
     scopes_in_words,
 )
+from gateway.cli.tables import Cell, print_table
 from gateway.core.decision import TABLE, Deny, Finding, Reason, Refused
 from gateway.core.directives import OURS
 from gateway.core.document import DocumentLimits

@@ -5,10 +5,11 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
+from gateway.cli.tables import Cell, print_table
 from gateway.core.advice import Access, Advice, access, advice, closed_sentence
 from gateway.core.policy import Policy
 from gateway.core.schema import SchemaFault, SchemaInvalid, compile_policy
@@ -163,33 +164,3 @@ def _next_steps(compiled: Policy, out: Path | None) -> Iterator[str]:
         yield "Replace @closed on what is needed by who may use it, and look through each @ownUser."
     name = out or "FILE"
     yield f"Check it: gateway policy check --schema {name}, and try it: gateway dev --schema {name}"
-
-
-# Tables, for `explain` too --------------------------------------------------------------------------------------------
-
-
-class Cell(NamedTuple):
-    """A text with its style in a terminal."""
-
-    text: str
-    style: str = ""
-
-
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    """Print a table: in colour on a terminal, else in plain columns."""
-    if not sys.stdout.isatty():
-        lines = [headings, *([cell.text for cell in row] for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            typer.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell.text, style=cell.style) for cell in row))
-    Console(highlight=False).print(table)

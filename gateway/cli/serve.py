@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from gateway.app import App
+from gateway.cli.opening import opened
 from gateway.cli.running import reasons_told, run, told_to_stop
+from gateway.clock import Clock
 from gateway.log import configure
 from gateway.settings import Settings, load_settings
-from gateway.store.open import open_store
 
 
 def serve(
@@ -23,9 +24,10 @@ def serve(
 
 async def _serve(settings: Settings) -> None:
     log = configure(settings.log.format, settings.log.level, settings.log.file)
-    store = open_store(settings.store.url)
+    clock = Clock()
+    store = opened(settings, clock=clock)
     try:
-        app = App(settings, store, log)
+        app = App(settings, store, log, clock=clock)
         await app.start()
         await told_to_stop()
         await app.stop()

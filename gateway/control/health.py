@@ -1,7 +1,7 @@
 """The admin listener: alive, ready, and the metrics. It shows no data and changes nothing, so it asks for nothing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Final, Literal
 
@@ -24,13 +24,15 @@ def admin_application(
     phase: Callable[[], Phase],
     policy_mode: Callable[[], Mode],
     pings: Mapping[str, Ping],
+    warnings: Callable[[], Iterable[str]],
     exposition: Callable[[], bytes],
     ping_seconds: float = PING_SECONDS,
 ) -> web.Application:
     """Answers GET /live, /ready and /metrics; anything else is 404 as JSON.
 
     `/live` is 200 as long as the event loop turns. `/ready` is 503 while starting, while draining, and while a ping
-    raises or does not return in time; its checks name the ping and the kind of fault, never its text.
+    raises or does not return in time; its checks name the ping and the kind of fault, never its text. What is not well
+    while requests are served all the same stands under `warnings`.
     """
 
     async def live(_: web.Request) -> web.Response:
@@ -41,8 +43,9 @@ def admin_application(
         checks = {"gateway": phase(), **dict(zip(pings, found, strict=True))}
         is_ready = checks["gateway"] == "serving" and all(result == "ok" for result in found)
         body: dict[str, object] = {"ready": is_ready, "checks": checks, "policy_mode": policy_mode()}
-        if body["policy_mode"] == "report":
-            body["warning"] = _REPORT_WARNING
+        told = [*warnings(), *([_REPORT_WARNING] if body["policy_mode"] == "report" else [])]
+        if told:
+            body["warnings"] = told
         return _json(body, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def metrics(_: web.Request) -> web.Response:

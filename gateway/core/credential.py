@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.core.decision import Reason, refuse
 from gateway.core.principal import KeyPrincipal, UserPrincipal
-from gateway.core.records import App, Fault, KeyRecord, User, UserTokenRecord, ends_at, key_fault
+from gateway.core.records import App, Fault, KeyRecord, User, UserTokenRecord, ends_at, key_fault, user_token_fault
 
 # The longest token of ours is 323 characters (the seed's shape); the rest is room for JWTs of modest size. It bounds
 # what is hashed for a stranger.
@@ -35,20 +35,21 @@ def bearer(values: Sequence[bytes]) -> bytes:
 
 def key_principal(record: KeyRecord, app: App, presented: bytes, now: int) -> KeyPrincipal | Fault:
     """The principal that a key record proves at `now` for the verifier of the presented token, or what is wrong."""
-    fault = _fault(record, app, presented, now)
-    if fault is not None:
-        return fault
-    return KeyPrincipal(record.id, app.id, app.region, record.scopes, ends_at(record))
+    # The verifier first: a wrong token is wrong, whatever became of the record that its id names.
+    if not hmac.compare_digest(record.verifier, presented):
+        return Fault.WRONG
+    fault = key_fault(record, now) or _app_fault(app)
+    return fault or KeyPrincipal(record.id, app.id, app.region, record.scopes, ends_at(record))
 
 
 def user_principal(record: UserTokenRecord, user: User, app: App, presented: bytes, now: int) -> UserPrincipal | Fault:
     """The principal that a user token's record proves at `now`, or what is wrong."""
-    fault = _fault(record, app, presented, now)
-    if fault is not None:
-        return fault
-    if user.disabled:
-        return Fault.USER_DISABLED
-    return UserPrincipal(user.id, record.id, app.id, app.region, ends_at(record))
+    if not hmac.compare_digest(record.verifier, presented):
+        return Fault.WRONG
+    fault = user_token_fault(record, user, app, now) or _app_fault(app)
+    if fault is None and user.disabled:
+        fault = Fault.USER_DISABLED
+    return fault or UserPrincipal(user.id, record.id, app.id, app.region, ends_at(record))
 
 
 def prove_nothing(presented: bytes) -> Fault:
@@ -57,8 +58,5 @@ def prove_nothing(presented: bytes) -> Fault:
     return Fault.UNKNOWN
 
 
-def _fault(record: KeyRecord | UserTokenRecord, app: App, presented: bytes, now: int) -> Fault | None:
-    # The verifier first: a wrong token is wrong, whatever became of the record that its id names.
-    if not hmac.compare_digest(record.verifier, presented):
-        return Fault.WRONG
-    return key_fault(record, now) or (Fault.APP_DISABLED if app.disabled else None)
+def _app_fault(app: App) -> Fault | None:
+    return Fault.APP_DISABLED if app.disabled else None

@@ -150,6 +150,10 @@ EXPLANATIONS: Final[Mapping[Reason, str]] = MappingProxyType(
             "The gateway cannot look up credentials just now; yours may well be good. Try again after the seconds that "
             "Retry-After names."
         ),
+        Reason.KEY_NOT_REVOKED: (
+            "The store could not write just now, so take the key for one that works still. Send the request again until "
+            "it is answered with 200, or with credential_invalid, which means that the key had ended after all."
+        ),
         Reason.REGION_UNAVAILABLE: (
             "The region of this app is not served by this gateway at the moment. Try again later, or ask whoever runs "
             "it."

@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway.core.decision import Reason, refuse
 from gateway.core.principal import KeyPrincipal, Principal
+from gateway.core.times import iso_time
 
 # What a GraphQL API may need to know of the client; everything else stays here unless settings name it.
 ALLOWED: Final = (
@@ -244,3 +245,10 @@ def identity_lines(principal: Principal | None) -> bytes:
         f"X-Gateway-Principal: {kind}\r\nX-Gateway-App: {principal.app_id}\r\n{who}\r\n{scopes}"
         f"X-Gateway-Region: {principal.region}\r\n"
     ).encode("ascii")
+
+
+def expiry_line(principal: Principal, now: int) -> bytes:
+    """The header line that tells a key in its last days when it ends; nothing for anybody else."""
+    if not isinstance(principal, KeyPrincipal) or now < principal.notice_at:
+        return b""
+    return b"X-Gateway-Key-Expires: %b\r\n" % iso_time(principal.expires_at).encode("ascii")

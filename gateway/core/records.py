@@ -3,20 +3,50 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+MAX_ACTIVE_KEYS = 10  # of an app: the vendor's page, "Expiry Period"
+
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """An app: what keys and users belong to. Its data lives in one region."""
+    """An app: what keys and users belong to. Its data lives in one region.
+
+    `switches` counts how often it was disabled and enabled, and is odd while it is disabled: so that two copies of the
+    record merge by the larger one. User tokens issued at `cut_at` or before are dead.
+    """
 
     id: str
     name: str
     region: str
-    disabled: bool = False
+    account: str = ""
+    switches: int = 0
+    cut_at: int = 0
+
+    @property
+    def disabled(self) -> bool:
+        """Whether nobody of the app gets through."""
+        return self.switches % 2 == 1
+
+
+class RevokedWhy(StrEnum):
+    """Why a key was ended."""
+
+    REQUESTED = "requested"  # by a person, for no reason given
+    BY_HOLDER = "by_holder"  # with the key itself
+    ALL_OF_APP = "all_of_app"  # with all others of its app
+    UNCONFIRMED = "unconfirmed"  # it was made, and the store could not confirm that it would last
+    ROTATED = "rotated"  # its successor took over at once
+    LEAKED = "leaked"
+    RESTORED = "restored"  # it had been ended, and the store had forgotten
+    IMPORTED = "imported"  # the import knew of an end, not of the reason
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """What is kept of an API key: never the secret, only its verifier (SHA-256 over the whole token)."""
+    """What is kept of an API key: never the secret, only its verifier (SHA-256 over the whole token).
+
+    `shutdown_at` is when it ends because it was rotated, `successor` the key that then takes its place. A key with a
+    `revoked_at` is dead whatever that time is: clocks differ, and are set back.
+    """
 
     id: str
     app_id: str
@@ -25,17 +55,27 @@ class KeyRecord:
     verifier: bytes = field(repr=False)
     created_at: int
     expires_at: int
+    created_by: str = ""
+    shutdown_at: int | None = None
     revoked_at: int | None = None
+    revoked_why: RevokedWhy | None = None
+    successor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An SDK user of one app. `id` is what the upstream knows the user by."""
+    """An SDK user of one app. `id` is what the upstream knows the user by; `switches` and `cut_at` as an app's."""
 
     id: str
     app_id: str
-    external_id: str | None = None
-    disabled: bool = False
+    external_id: str | None = field(default=None, repr=False)
+    switches: int = 0
+    cut_at: int = 0
+
+    @property
+    def disabled(self) -> bool:
+        """Whether the user's tokens stand still."""
+        return self.switches % 2 == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +91,22 @@ class UserTokenRecord:
     revoked_at: int | None = None
 
 
+class Role(StrEnum):
+    """What a person may do with an app: everything with its keys, or look at them."""
+
+    DEVELOPER = "developer"
+    SPECTATOR = "spectator"
+
+
+@dataclass(frozen=True, slots=True)
+class Developer:
+    """A person, by e-mail address, with a role in one app."""
+
+    app_id: str
+    email: str = field(repr=False)
+    role: Role
+
+
 class Fault(StrEnum):
     """What is wrong with a credential: for the log only, since every false credential is answered alike."""
 
@@ -64,15 +120,50 @@ class Fault(StrEnum):
     USER_DISABLED = "user_disabled"
 
 
-def key_fault(record: KeyRecord | UserTokenRecord, now: int) -> Fault | None:
-    """The fault of a record at `now`, or None while it works. A moment equal to the end is past the end."""
-    if record.revoked_at is not None and record.revoked_at <= now:
+class KeyState(StrEnum):
+    """What a list says of a key. `ROTATING` is a key that works until its shutdown time, its successor beside it."""
+
+    ACTIVE = "active"
+    ROTATING = "rotating"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+
+
+def key_fault(record: KeyRecord, now: int) -> Fault | None:
+    """The fault of a key at `now`, or None while it works. A moment equal to the end is past the end."""
+    if record.revoked_at is not None:
         return Fault.REVOKED
-    if record.expires_at <= now:
-        return Fault.EXPIRED
-    return None
+    return Fault.EXPIRED if ends_at(record) <= now else None
+
+
+def user_token_fault(record: UserTokenRecord, user: User, app: App, now: int) -> Fault | None:
+    """The fault of a user token at `now`, whatever its app and user may do otherwise."""
+    cut_at = max(user.cut_at, app.cut_at)
+    if record.revoked_at is not None or record.created_at <= cut_at:
+        return Fault.REVOKED
+    return Fault.EXPIRED if record.expires_at <= now else None
 
 
 def ends_at(record: KeyRecord | UserTokenRecord) -> int:
-    """The first moment at which the record no longer works."""
-    return record.expires_at if record.revoked_at is None else min(record.expires_at, record.revoked_at)
+    """The first moment at which the record no longer works, as far as it says so itself."""
+    ends = [record.expires_at]
+    if record.revoked_at is not None:
+        ends.append(record.revoked_at)
+    if isinstance(record, KeyRecord) and record.shutdown_at is not None:
+        ends.append(record.shutdown_at)
+    return min(ends)
+
+
+def works(record: KeyRecord, now: int) -> bool:
+    """Whether a key is active: neither revoked nor expired nor past its shutdown time."""
+    return key_fault(record, now) is None
+
+
+def key_state(record: KeyRecord, now: int) -> KeyState:
+    """The state of a key at `now`."""
+    fault = key_fault(record, now)
+    if fault is Fault.REVOKED:
+        return KeyState.REVOKED
+    if fault is not None:
+        return KeyState.EXPIRED
+    return KeyState.ROTATING if record.successor is not None else KeyState.ACTIVE

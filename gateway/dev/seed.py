@@ -6,16 +6,18 @@ and are good for a store that knows no others.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from gateway.core.credential import key_principal, user_principal
+from gateway.core.ledger import Asked, Snapshot, Who
 from gateway.core.records import Fault
 from gateway.core.token import Prefixes, Token, parse_token
+from gateway.core.wishes import KEY_LIFETIME
 from gateway.dev.relay import Shown
-from gateway.keys.create import KEY_LIFETIME, Entropy, create_app, create_key, create_user_token
+from gateway.keys.keeper import Keeper
 from gateway.store.contract import Store
 
 # One key a scope, and one with all, must stay below the ten active keys that an app may have.
@@ -23,6 +25,7 @@ MAX_SINGLE: Final = 9
 APPS: Final = (("demo", "eu"), ("demo-us", "us"))
 USERS: Final = ("alice", "bob")
 FILE: Final = "credentials.json"
+WHO: Final = Who("dev", "dev")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +82,16 @@ def prepare_directory(path: Path) -> None:
 
 
 async def seeded(
-    store: Store, path: Path, scopes: Sequence[str], *, regions: Sequence[str], now: int, entropy: Entropy
+    store: Store,
+    path: Path,
+    scopes: Sequence[str],
+    *,
+    regions: Sequence[str],
+    now: int,
+    entropy: Callable[[int], bytes],
 ) -> Seeded:
     """The credentials kept in the directory `path`, completed with what is missing or has ended."""
-    seeder = _Seeder(store, _kept(path / FILE), regions=regions, now=now, entropy=entropy)
+    seeder = _Seeder(Keeper(store, WHO, entropy, Prefixes()), _kept(path / FILE), regions=regions, now=now)
     sets = [*((scope,) for scope in scopes[:MAX_SINGLE]), tuple(scopes)]
     apps = [await seeder.app(name, region) for name, region in APPS]
     keys = [await seeder.key(apps[0], held) for held in dict.fromkeys(sets) if held]
@@ -95,59 +104,42 @@ async def seeded(
 
 
 class _Seeder:
-    def __init__(self, store: Store, kept: Seeded, *, regions: Sequence[str], now: int, entropy: Entropy) -> None:
-        self._store = store
+    def __init__(self, keeper: Keeper, kept: Seeded, *, regions: Sequence[str], now: int) -> None:
+        self._keeper = keeper
+        self._store = keeper.store
         self._kept = kept
         self._regions = regions
         self._now = now
-        self._entropy = entropy
-        self._prefixes = Prefixes()
 
     async def app(self, name: str, region: str) -> SeededApp:
         for app in self._kept.apps:
-            if (app.name, app.region) == (name, region) and await self._store.find_app(app.id) is not None:
+            if (app.name, app.region) == (name, region) and (await self._look(Asked(app.id))).app is not None:
                 return app
-        made = await create_app(
-            self._store, name, region, regions=self._regions, now=self._now, entropy=self._entropy, actor="dev"
-        )
+        made = await self._keeper.create_app(name, region, regions=self._regions)
         return SeededApp(made.id, made.name, made.region)
 
     async def key(self, app: SeededApp, scopes: tuple[str, ...]) -> SeededKey:
         for key in self._kept.keys:
             if (key.app, key.scopes) == (app.id, scopes) and await self._works(key.token):
                 return key
-        record, secret = await create_key(
-            self._store,
-            app.id,
-            scopes[0] if len(scopes) == 1 else "all scopes",
-            scopes,
-            known_scopes=scopes,
-            now=self._now,
-            entropy=self._entropy,
-            prefixes=self._prefixes,
-            actor="dev",
-        )
-        return SeededKey(app.id, record.id, scopes, secret.reveal())
+        name = scopes[0] if len(scopes) == 1 else "all scopes"
+        made = await self._keeper.create_key(app.id, name, scopes, known_scopes=scopes)
+        return SeededKey(app.id, made.record.id, scopes, made.token.reveal())
 
     async def user(self, app: SeededApp, external_id: str) -> SeededUser:
-        existing = await self._store.find_external_user(app.id, external_id)
+        existing = (await self._look(Asked(app.id, external_id=external_id))).external(external_id)
         for user in self._kept.users:
             if existing is not None and user.id == existing.id and await self._works(user.token):
                 return user
-        made, _, secret = await create_user_token(
-            self._store,
-            app.id,
-            external_id=external_id,
-            now=self._now,
-            entropy=self._entropy,
-            prefixes=self._prefixes,
-            lifetime=KEY_LIFETIME,
-            actor="dev",
-        )
-        return SeededUser(app.id, made.id, secret.reveal())
+        made = await self._keeper.create_user_token(app.id, external_id=external_id, lifetime=KEY_LIFETIME)
+        return SeededUser(app.id, made.user.id, made.token.reveal())
+
+    async def _look(self, asked: Asked) -> Snapshot:
+        (seen,) = await self._store.look([asked])
+        return seen
 
     async def _works(self, text: str) -> bool:
-        token = parse_token(text, self._prefixes)
+        token = parse_token(text, self._keeper.prefixes)
         if not isinstance(token, Token):
             return False
         key = await self._store.find_key(token.id)

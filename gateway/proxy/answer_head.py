@@ -56,6 +56,7 @@ _SPECIAL: Final = {
     # The gateway says these itself.
     b"x-request-id": Kind.DROP,
     b"x-gateway-would-refuse": Kind.DROP,
+    b"x-gateway-key-expires": Kind.DROP,
 }
 
 # RFC 9110 sections 5.5 and 5.6.2, without folded lines (RFC 9112 section 5.2).

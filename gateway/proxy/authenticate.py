@@ -2,25 +2,39 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final, TypeVar
 
 from gateway.core.credential import key_principal, prove_nothing, user_principal
 from gateway.core.decision import Reason, Refused, Unavailable, refuse
-from gateway.core.headers import identity_lines
+from gateway.core.headers import expiry_line, identity_lines
 from gateway.core.principal import KeyPrincipal, Principal
 from gateway.core.records import Fault
 from gateway.core.token import Kind, Prefixes, Token, parse_token
-from gateway.store.contract import Store, StoreUnavailable
+from gateway.store.contract import DEAF, Store, StoreUnavailable
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+# Told only to whoever has the right secret: these tokens were good once.
+_ENDED: Final = frozenset({Fault.REVOKED, Fault.EXPIRED, Fault.APP_DISABLED, Fault.USER_DISABLED})
+_ENDS: Final = 10_000  # keys whose end the metrics show: one series each
 
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A principal, with what every request of it needs again: its identity headers, how the log names it, and until
-    when (UTC milliseconds) it may be taken from memory."""
+    """A principal, with what every request of it needs again.
+
+    `identity` are its headers for the upstream, `notice` the line for its own answers when it ends soon, `names` is how
+    the log names it, `ids` what it depends on, `key_id` whose last use is noted. Until `fresh_until` (UTC milliseconds)
+    it may be taken from memory; until its own end, while the store is away.
+    """
 
     principal: Principal
-    credential_id: str
     identity: bytes
+    notice: bytes
     names: dict[str, str]
+    ids: tuple[str, ...]
+    key_id: str | None
     fresh_until: int
 
 
@@ -39,11 +53,16 @@ class CredentialRefused(Exception):
 class Authenticator:
     """Proves tokens against the store and remembers those that were good.
 
-    The memory is keyed by the verifier, never by the token; bounded in entries and seconds; emptied as soon as the
-    store's revision moves, that is, when anything that was allowed may have ended. `now` is UTC milliseconds.
+    The memory is keyed by the verifier, never by the token, and bounded. An entry is used for some seconds, and dropped
+    as soon as the store's revision moves and what it depends on may have ended. While the store is deaf every token is
+    looked up, and the memory is only there for when the store does not answer. `used` is when keys were used last,
+    `ends` when they end as far as it was told here, both by key id; times are UTC milliseconds.
     """
 
-    __slots__ = ("_entries", "_memory", "_milliseconds", "_prefixes", "_revision", "_store", "hits", "misses", "used")
+    __slots__ = (
+        "_entries", "_epoch", "_heard", "_memory", "_milliseconds", "_prefixes", "_revision", "_store", "ends", "hits",
+        "misses", "used",
+    )  # fmt: skip
 
     def __init__(self, store: Store, prefixes: Prefixes, *, entries: int, seconds: float) -> None:
         self._store = store
@@ -51,25 +70,29 @@ class Authenticator:
         self._entries = entries
         self._milliseconds = int(seconds * 1000)
         self._memory: dict[bytes, Proven] = {}
-        self._revision = -1
+        self._revision: int | None = None  # what the memory is up to; None, which no revision equals, while it is not
+        self._heard = DEAF  # the last revision that was one
+        self._epoch = 0
         self.hits = 0
         self.misses = 0
         self.used: dict[str, int] = {}
+        self.ends: dict[str, int] = {}
 
     def recall(self, digest: bytes, now: int) -> Proven | None:
         """The principal of a token proven before, if nothing can have ended since."""
         try:
             revision = self._store.revision()
+            if revision != self._revision and not self._catch_up(revision):
+                return None
         except StoreUnavailable as error:
             raise _away(error) from error
-        if revision != self._revision:
-            self._memory.clear()
-            self._revision = revision
         proven = self._memory.get(digest)
         if proven is None or proven.fresh_until <= now:
             return None
         self.hits += 1
-        self.used[proven.credential_id] = now
+        key_id = proven.key_id
+        if key_id is not None:
+            self.used[key_id] = now
         return proven
 
     async def prove(self, token: bytes, digest: bytes, clock: Callable[[], int]) -> Proven:
@@ -81,16 +104,21 @@ class Authenticator:
         parsed = parse_token(token, self._prefixes)
         if isinstance(parsed, Fault):
             raise CredentialRefused(parsed)
-        revision = self._revision
+        epoch = self._epoch
         try:
             outcome = await self._look_up(parsed, clock)
         except StoreUnavailable as error:
-            raise _away(error) from error
-        if isinstance(outcome, Fault):
-            raise CredentialRefused(outcome)
-        proven = self._proven(outcome, parsed.id, clock())
-        self._remember(digest, proven, revision)
-        self.used[proven.credential_id] = clock()
+            proven = self._in_grace(digest, clock()) if error.in_grace else None
+            if proven is None:
+                raise _away(error) from error
+        else:
+            if isinstance(outcome, Fault):
+                self._refused(digest, parsed.id, outcome)
+                raise CredentialRefused(outcome)
+            proven = self._proven(outcome, clock())
+            self._remember(digest, proven, epoch)
+        if proven.key_id is not None:
+            self.used[proven.key_id] = clock()
         return proven
 
     async def _look_up(self, token: Token, clock: Callable[[], int]) -> Principal | Fault:
@@ -108,17 +136,72 @@ class Authenticator:
                 return user_principal(found.record, found.user, found.app, token.verifier, clock())
         return fault or prove_nothing(token.verifier)
 
-    def _proven(self, principal: Principal, credential_id: str, now: int) -> Proven:
+    def _proven(self, principal: Principal, now: int) -> Proven:
         fresh_until = min(principal.expires_at, now + self._milliseconds)
-        return Proven(principal, credential_id, identity_lines(principal), _names(principal), fresh_until)
+        key_id = None
+        if isinstance(principal, KeyPrincipal):
+            key_id = principal.key_id
+            if now < principal.notice_at < fresh_until:
+                fresh_until = principal.notice_at
+        notice = expiry_line(principal, now)
+        return Proven(
+            principal, identity_lines(principal), notice, _names(principal), principal.ids, key_id, fresh_until
+        )
 
-    def _remember(self, digest: bytes, proven: Proven, revision: int) -> None:
-        if revision != self._revision:  # What was read before a revocation must not be remembered after it.
+    def _in_grace(self, digest: bytes, now: int) -> Proven | None:
+        """What may go on while the store is away: remembered, not expired, and not ended as far as anybody heard."""
+        proven = self._memory.get(digest)
+        if proven is None or proven.principal.expires_at <= now:
+            return None
+        ended = self._store.ended_since(self._heard)
+        return proven if ended is not None and ended.isdisjoint(proven.ids) else None
+
+    # What is remembered. The epoch moves whenever something may have ended: what was read before must not be remembered
+    # after it.
+
+    def _catch_up(self, revision: int) -> bool:
+        """Forget what has ended since the revision before; whether the memory may be used now."""
+        if revision == DEAF:
+            if self._revision is not None:
+                self._revision = None
+                self._epoch += 1
+            return False
+        ended = None if self._revision is None else self._store.ended_since(self._revision)
+        self._epoch += 1
+        if ended is None:
+            self._memory.clear()
+        else:
+            for digest in [digest for digest, proven in self._memory.items() if not ended.isdisjoint(proven.ids)]:
+                self._forget(digest)
+        self._revision = self._heard = revision
+        return True
+
+    def _refused(self, digest: bytes, token_id: str, fault: Fault) -> None:
+        """Forget a token that the store no longer takes, so that it does not go on either once the store is away."""
+        if fault in _ENDED:
+            self._epoch += 1
+            self.ends.pop(token_id, None)
+        self._forget(digest)
+
+    def _forget(self, digest: bytes) -> None:
+        proven = self._memory.pop(digest, None)
+        if proven is not None and proven.key_id is not None:
+            self.ends.pop(proven.key_id, None)
+
+    def _remember(self, digest: bytes, proven: Proven, epoch: int) -> None:
+        if epoch != self._epoch:
             return
-        self._memory.pop(digest, None)
-        if len(self._memory) >= self._entries:
-            del self._memory[next(iter(self._memory))]
-        self._memory[digest] = proven
+        _keep(self._memory, digest, proven, self._entries)
+        if proven.key_id is not None:
+            _keep(self.ends, proven.key_id, proven.principal.expires_at, _ENDS)
+
+
+def _keep(memory: dict[_K, _V], key: _K, value: _V, bound: int) -> None:
+    """Put it in as the newest, in the place of the oldest if there is no other."""
+    memory.pop(key, None)
+    if len(memory) >= bound:
+        del memory[next(iter(memory))]
+    memory[key] = value
 
 
 def _names(principal: Principal) -> dict[str, str]:

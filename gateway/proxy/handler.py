@@ -1,4 +1,5 @@
-"""The way of a request: read `_operation` from top to bottom, and `_route` for what lies beside the GraphQL path."""
+"""The way of a request: read `_operation` from top to bottom, `_route` for what lies beside the GraphQL path, and
+`_own_key` for what the gateway does itself."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -31,7 +32,6 @@ from gateway.core.headers import (
     check_host,
     check_json,
     check_plain,
-    declared_length,
     expects_continue,
     identity_lines,
     request_id,
@@ -40,12 +40,13 @@ from gateway.core.judge import decide
 from gateway.core.message import message_from
 from gateway.core.routing import MethodNotAllowed, RouteMatch, Routes, decide_route
 from gateway.core.token import verifier
+from gateway.proxy import bodies, own_key
 from gateway.proxy.authenticate import Authenticator, CredentialRefused, Proven
 from gateway.proxy.documents import Documents
 from gateway.proxy.forwarding import Forwarding
 from gateway.proxy.record import Record, Recorder
 from gateway.proxy.regions import Regions
-from gateway.proxy.respond import Shape, refusal
+from gateway.proxy.respond import Shape, answer, refusal
 from gateway.proxy.server import BodyTimeout, ClientLeft, Connection
 from gateway.proxy.upstream import Endpoint, Outcome
 
@@ -53,7 +54,6 @@ _log: Final = structlog.get_logger()
 
 _HTTP10: Final = http.HttpVersion10
 _HTTP11: Final = http.HttpVersion11
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _ACCEPTS: Final = 256  # Accept headers whose meaning is remembered; whoever invents more empties the memory.
 
 
@@ -80,6 +80,7 @@ class Handler:
         self,
         plane: Plane,
         authenticator: Authenticator,
+        own_keys: own_key.OwnKeys,
         header_rules: HeaderRules,
         forwarding: Forwarding,
         recorder: Recorder,
@@ -89,6 +90,7 @@ class Handler:
     ) -> None:
         self.plane = plane
         self._authenticator = authenticator
+        self._own_keys = own_keys
         self._header_rules = header_rules
         self._forwarding = forwarding
         self._recorder = recorder
@@ -142,9 +144,9 @@ class Handler:
         """The answer to bytes that are no request."""
         record = self._recorder.begin(None, Shape.GRAPHQL)
         record.deny = refuse(reason).deny
-        record.status, answer = refusal(record.deny, record.shape, record.request_id, self._realm, close=True)
+        record.status, said = refusal(record.deny, record.shape, record.request_id, self._realm, close=True)
         self._recorder.end(record)
-        return answer
+        return said
 
     # The story
 
@@ -164,7 +166,7 @@ class Handler:
         if message.method != "POST":
             raise MethodNotAllowed(("POST",))
         if not payload.is_eof():
-            _check_length(inbound, plane.body_bytes)
+            bodies.check_length(inbound, plane.body_bytes)
         if inbound.rare or inbound.first.get(b"content-type") != b"application/json":
             check_json(inbound)
         token = bearer(inbound.all(b"authorization"))
@@ -174,7 +176,7 @@ class Handler:
         if payload.is_eof():
             body = client.whole_body(payload)
         else:
-            body = await _arriving(client, payload, plane.body_bytes, record)
+            body = await bodies.arriving(client, payload, plane.body_bytes, record)
             # A slow body must not outlive a revocation.
             proven = self._authenticator.recall(digest, self._clock()) or await self._prove(token, digest)
         record.bytes_in = len(body)
@@ -202,24 +204,23 @@ class Handler:
         record: Record,
     ) -> None:
         record.shape = Shape.PROBLEM
+        if message.path.partition("?")[0] == own_key.PATH:
+            await self._own_key(client, message, inbound, payload, record)
+            return
         match = plane.routes.match(message.method, message.path)
         record.route = match.rule.coordinate
         check_plain(inbound)
-        _check_length(inbound, plane.route_body_bytes)
+        bodies.check_length(inbound, plane.route_body_bytes)
         token, digest, proven = b"", b"", None
         if not match.rule.open or b"authorization" in inbound.first:
             token = bearer(inbound.all(b"authorization"))
             digest = verifier(token)
             record.caller = proven = await self._prove(token, digest)
             permitted(_judged(plane, match, proven))  # a refusal need not wait for the body
-        if payload.is_eof():
-            body = payload.read_nowait()
-        else:
-            body = await _arriving(client, payload, plane.route_body_bytes, record)
-            proven = proven and await self._prove(token, digest)
-        record.bytes_in = len(body)
-        if len(body) > plane.route_body_bytes:
-            raise refuse(Reason.BODY_TOO_LARGE)
+        late = not payload.is_eof()
+        body = await bodies.whole(client, payload, plane.route_body_bytes, record)
+        if late and proven is not None:
+            proven = await self._prove(token, digest)
         permission = permitted(_judged(plane, match, proven))
         endpoint = self._endpoint(plane, proven.principal.region if proven else None, inbound, record)
         head = self._forwarding.head(
@@ -235,6 +236,30 @@ class Handler:
         record.relayed(
             await self._relay(client, endpoint, head, body, permission, record, safe=message.method == "GET")
         )
+
+    async def _own_key(
+        self,
+        client: Connection,
+        message: http.RawRequestMessage,
+        inbound: Inbound,
+        payload: streams.StreamReader,
+        record: Record,
+    ) -> None:
+        record.route = f"DELETE {own_key.PATH}"
+        if message.path != own_key.PATH:
+            raise refuse(Reason.PARAMETER_UNKNOWN)
+        if message.method != "DELETE":
+            raise MethodNotAllowed(("DELETE",))
+        bodies.check_length(inbound, own_key.BODY_BYTES)
+        token = bearer(inbound.all(b"authorization"))
+        digest = verifier(token)
+        record.caller = proven = await self._prove(token, digest)
+        key_id = own_key.key_only(proven)
+        late = not payload.is_eof()
+        await bodies.whole(client, payload, own_key.BODY_BYTES, record)
+        if late:
+            await self._prove(token, digest)
+        self._tell(client, record, await self._own_keys.end(key_id))
 
     # Its steps
 
@@ -293,7 +318,8 @@ class Handler:
         safe: bool,
     ) -> Coroutine[Any, Any, Outcome]:
         """Forward what was judged, and relay the answer. Demands a permission: nothing is forwarded without one."""
-        lines = b"X-Request-Id: %b\r\n" % record.request_id
+        caller = record.caller
+        lines = b"X-Request-Id: %b\r\n%b" % (record.request_id, b"" if caller is None else caller.notice)
         if not isinstance(permission, Allow):
             record.reported = permission.deny
             lines += b"X-Gateway-Would-Refuse: %b\r\n" % _reasons(permission.deny.findings).encode()
@@ -309,40 +335,32 @@ class Handler:
 
     # Answers of our own
 
+    def _tell(self, client: Connection, record: Record, body: bytes) -> None:
+        record.status = 200
+        record.keep_alive = record.keep_alive and not self.draining
+        notice = record.caller.notice if record.caller else b""
+        client.write(answer(200, Shape.GRAPHQL, body, record.request_id, close=not record.keep_alive, extra=notice))
+
     def _refuse(
         self, client: Connection, payload: streams.StreamReader, record: Record, deny: Deny, extra: bytes = b""
     ) -> None:
         # A body that is still to come would be read as the next request; `Connection.start` reads a little of it away.
         if not payload.is_eof() or self.draining:
             record.keep_alive = False
+        if record.caller is not None and record.fault is None:
+            extra += record.caller.notice
         record.deny = deny
-        record.status, answer = refusal(
+        record.status, said = refusal(
             deny, record.shape, record.request_id, self._realm, close=not record.keep_alive, extra=extra
         )
         if record.method == "HEAD":
-            answer = answer[: answer.index(b"\r\n\r\n") + 4]
-        client.write(answer)
+            said = said[: said.index(b"\r\n\r\n") + 4]
+        client.write(said)
 
     def _broken(self, client: Connection, payload: streams.StreamReader, record: Record, error: Exception) -> None:
         record.keep_alive = False
         _log.error("internal error", request_id=record.request_id.decode(), error=type(error).__name__, exc_info=error)
         self._refuse(client, payload, record, Deny((Finding(Reason.INTERNAL_ERROR),)))
-
-
-async def _arriving(client: Connection, payload: streams.StreamReader, limit: int, record: Record) -> bytes:
-    """A body that is still to come, asked for first where the client waits for that."""
-    if record.expects_continue and not payload.total_bytes:
-        client.write(_CONTINUE)
-    body = await client.body(payload, limit)
-    if body is None:
-        raise refuse(Reason.BODY_TOO_LARGE)
-    return body
-
-
-def _check_length(inbound: Inbound, limit: int) -> None:
-    """Refuse a body that is announced as too long before any more of it is read."""
-    if declared_length(inbound) > limit:
-        raise refuse(Reason.BODY_TOO_LARGE)
 
 
 def _judged(plane: Plane, match: RouteMatch, proven: Proven | None) -> Decision:

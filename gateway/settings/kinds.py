@@ -14,9 +14,9 @@ class Section(BaseModel):
 
 
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?"
-_NAME: Final = rf"{_LABEL}(?:\.{_LABEL})*"
-_HOST: Final = re.compile(rf"(?:{_NAME}|\[[0-9a-f:.]+\])")
-_UPSTREAM: Final = re.compile(rf"(https?://({_NAME}|\[[0-9a-f:.]+\])(?::([0-9]{{1,5}}))?)/?")
+HOST_NAME: Final = rf"{_LABEL}(?:\.{_LABEL})*"
+_HOST: Final = re.compile(rf"(?:{HOST_NAME}|\[[0-9a-f:.]+\])")
+_UPSTREAM: Final = re.compile(rf"(https?://({HOST_NAME}|\[[0-9a-f:.]+\])(?::([0-9]{{1,5}}))?)/?")
 _PATH_SEGMENT: Final = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+"
 _PATH: Final = re.compile(rf"/|(?:/{_PATH_SEGMENT})+")
 # Narrower than RFC 9110 5.6.2: `_` is left out because a server that hands headers on as variables reads it as `-`.
@@ -86,12 +86,6 @@ def _network(value: object) -> IPv4Network | IPv6Network:
         raise ValueError("must be an address or a network as 10.0.0.0/8, without bits beyond its prefix") from None
 
 
-def _store_url(text: str) -> str:
-    if text != "memory:" and not re.fullmatch("sqlite:///.*[^/]", text):
-        raise ValueError("must be sqlite:///relative/path, sqlite:////absolute/path or memory:")
-    return text
-
-
 def _distinct(items: tuple[object, ...]) -> tuple[object, ...]:
     twice = sorted({str(item) for item in items if items.count(item) > 1})
     if twice:
@@ -111,16 +105,20 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 Port = Annotated[int, Field(strict=True, ge=0, le=65535)]
 # A day is longer than any sensible timer, and within what an event loop can count.
 Seconds = Annotated[float, Field(strict=True, gt=0, le=86_400, allow_inf_nan=False)]
+SecondsOrNone = Annotated[float, Field(strict=True, ge=0, le=86_400, allow_inf_nan=False)]
 
 Address = Annotated[str, _matching(r"[A-Za-z0-9.:_-]+", "must be an address or a host name")]
 UrlPath = Annotated[str, AfterValidator(_url_path)]
-StoreUrl = Annotated[str, AfterValidator(_store_url)]
 RegionName = Annotated[
     str, _matching(r"[a-z][a-z0-9-]{0,31}", "must be named with at most 32 small letters, digits and -, a letter first")
 ]
 TokenPrefix = Annotated[
     str, _matching(r"[a-z][a-z0-9]{0,15}", "must be at most 16 small letters and digits, a letter first")
 ]
+StoreIdentity = Annotated[
+    str, _matching(r"[0-9a-f]{32}", "must be the 32 hex digits that 'gateway store init' printed")
+]
+StoreUser = Annotated[str, _matching(r"[!-~]{1,128}", "must be 1 to 128 visible ASCII characters")]
 # RFC 9110 5.6.4: what may stand in a quoted string unescaped.
 Realm = Annotated[str, _matching(r"[ !#-\[\]-~]+", "must be printable ASCII without quotes and backslashes")]
 

@@ -17,14 +17,17 @@ from gateway.settings.kinds import (
     Realm,
     RegionName,
     Seconds,
+    SecondsOrNone,
     Section,
-    StoreUrl,
+    StoreIdentity,
+    StoreUser,
     Switch,
     TokenPrefix,
     Upstreams,
     UrlPath,
 )
-from gateway.settings.routes import VENDOR_ROUTES, Route
+from gateway.settings.routes import KEPT, VENDOR_ROUTES, Route
+from gateway.settings.stores import StoreUrl, in_redis
 
 
 class Listen(Section):
@@ -55,6 +58,13 @@ class GraphQL(Section):
     )
     upstream_path: UrlPath = Field(default="/v4/gql", description="The path that operations are forwarded to.")
 
+    @field_validator("path")
+    @classmethod
+    def _is_free(cls, path: str) -> str:
+        if path in {kept for _, kept in KEPT}:
+            raise ValueError("must not be a path that the gateway keeps for itself")
+        return path
+
 
 class Policy(Section):
     """What is allowed."""
@@ -74,9 +84,66 @@ class Policy(Section):
 
 
 class Store(Section):
-    """Where apps, keys and users are kept."""
+    """Where apps, keys and users are kept. All but `url` is for Redis."""
 
-    url: StoreUrl = Field(description="Where apps, keys and users are kept: `sqlite:///gateway.db`.")
+    url: StoreUrl = Field(
+        description="Where apps, keys and users are kept: `sqlite:///gateway.db` on one machine, `redis://host:6379`"
+        " (or `redis+sentinel:`, `redis+cluster:`) for many."
+    )
+    username: StoreUser | None = Field(default=None, description="The user that the gateway is, by Redis' own list.")
+    # A file, since what stands in settings or variables is shown by tools that show those.
+    password_file: Path | None = Field(default=None, description="A file with the password for Redis.")
+    sentinel_password_file: Path | None = Field(
+        default=None, description="A file with the password for the sentinels, which have one of their own."
+    )
+    ca_file: Path | None = Field(
+        default=None, description="Certificates (PEM) that vouch for the servers, instead of the system's."
+    )
+    # Without it the gateway takes the store that it meets first: good until it is started before the wrong one.
+    identity: StoreIdentity | None = Field(
+        default=None, description="The store that it has to be, as `gateway store init` printed it."
+    )
+    # A hundred times what a look-up takes nearby, and what a client may wait for a node that has just died.
+    timeout: Seconds = Field(default=0.5, description="How long one call to Redis may take.")
+    # Longer than a failover by Sentinel takes, and as long as a lost revocation may matter to somebody at night.
+    grace: SecondsOrNone = Field(
+        default=30.0,
+        description="How long what is remembered goes on when the store does not answer, from its last answer; 0:"
+        " not at all.",
+    )
+
+    @field_validator("username", "password_file", "sentinel_password_file", "ca_file", "identity")
+    @classmethod
+    def _has_a_use(cls, value: object, info: ValidationInfo) -> object:
+        url = info.data.get("url")
+        if value is None or url is None:
+            return value
+        if not in_redis(url):
+            raise ValueError("is for a store in Redis, and store.url names none")
+        if info.field_name == "sentinel_password_file" and "+sentinel:" not in url:
+            raise ValueError("is for sentinels, and store.url names none; the servers' is store.password_file")
+        if info.field_name == "ca_file" and not url.startswith("rediss"):
+            raise ValueError("is for TLS, which store.url asks for by rediss instead of redis")
+        return value
+
+
+class Rotation(Section):
+    """What becomes of a key when it is rotated."""
+
+    overlap: Switch = Field(
+        default=True,
+        description="Whether the old key goes on until its shutdown time beside its successor, both in one of the app's"
+        " ten places; if not, it ends at once.",
+    )
+
+
+class Audit(Section):
+    """The record of changes in what is permitted."""
+
+    # Without it a seal is a digest, which shows what was changed by accident, not by somebody who seals anew.
+    signing_key_file: Path | None = Field(
+        default=None, description="A private key (Ed25519, PEM) that signs the seals over the audit."
+    )
 
 
 class Tokens(Section):
@@ -221,6 +288,8 @@ class Settings(Section):
     graphql: GraphQL = GraphQL()
     policy: Policy = Policy()
     store: Store
+    rotation: Rotation = Rotation()
+    audit: Audit = Audit()
     tokens: Tokens = Tokens()
     realm: Realm = Field(default="gateway", description="The realm named in `WWW-Authenticate`.")
     regions: Mapping[RegionName, Region] = Field(description="The regions, each under its name.")

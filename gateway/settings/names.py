@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -32,7 +32,7 @@ def _fields(kind: object) -> Mapping[Any, FieldInfo]:
 
 
 def _bare(kind: object) -> object:
-    while get_origin(kind) in (Annotated, UnionType):
+    while get_origin(kind) in (Annotated, Union, UnionType):  # `|` gives the one or the other
         kind = next(part for part in get_args(kind) if part is not NoneType)
     return kind
 

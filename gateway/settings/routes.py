@@ -11,11 +11,12 @@ _LITERAL: Final = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+"
 _PARAMETER: Final = r"\{[a-z][a-z0-9_]*\}"
 _TEMPLATE: Final = re.compile(rf"(?:/(?:{_LITERAL}|{_PARAMETER}))+(?:/\{{[a-z][a-z0-9_]*\.\.\.\}})?")
 
-# What the gateway answers itself, now or later: a rule here would send callers' secrets to the upstream.
-RESERVED: Final = (
+# What the gateway answers itself, now or later: a rule here would send callers' secrets to the upstream, or never be
+# asked. None stands for every method.
+KEPT: Final = (
     ("POST", "/users"),
     ("POST", "/users/token"),
-    ("DELETE", "/keys/self"),
+    (None, "/keys/self"),
     ("POST", "/leaks/github"),
 )
 
@@ -65,7 +66,7 @@ class Route(Section):
         own = self.own_user is not None or self.own_user_query is not None
         closed = not self.open
         return {
-            "must not be a rule: the gateway keeps this path for itself": self._covers_reserved(),
+            f"must not cover {self._kept()}, which the gateway keeps for itself": self._kept() != "",
             "own_user must name a {parameter} of the path": self.own_user not in (None, *named),
             "own_user_query must be one of query": self.own_user_query not in (None, *self.query),
             "an open route must not have scopes, users, own_user or own_user_query": self.open
@@ -76,9 +77,15 @@ class Route(Section):
             "must let somebody enter: keys, users or open": closed and not self.keys and not self.users,
         }
 
-    def _covers_reserved(self) -> bool:
+    def _kept(self) -> str:
+        """What of the gateway's own the rule would cover, as it is written; or nothing."""
         pattern = re.compile(".+".join(map(re.escape, re.split(r"\{[^}]*\}", self.path))))
-        return any(method == self.method and pattern.fullmatch(path) for method, path in RESERVED)
+        covered = (
+            f"{method or ''} {path}".strip()
+            for method, path in KEPT
+            if method in (None, self.method) and pattern.fullmatch(path)
+        )
+        return ", ".join(covered)
 
     def shape(self) -> tuple[str, str]:
         """What two rules must not share: the method, and the path with its parameters made nameless."""

@@ -1,22 +1,31 @@
-"""The contract of a store: SQLite now, Redis beside it later, both held to one suite."""
+"""The contract of a store: SQLite on one machine, Redis for many, both held to one suite."""
 
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
-from gateway.core.audit import AuditEvent
-from gateway.core.records import App, KeyRecord, User, UserTokenRecord
+from gateway.core.audit import Numbered, Seal
+from gateway.core.ledger import Act, ActRefused, Asked, Done, Snapshot
+from gateway.core.records import App, Developer, KeyRecord, User, UserTokenRecord
 
 
 class StoreUnavailable(Exception):
-    """The store cannot be asked now. It is nobody's credential that is at fault: answer 503, never 401."""
+    """The store cannot be asked now. It is nobody's credential that is at fault: answer 503, never 401.
+
+    `in_grace` says that the store answered lately enough for what is remembered to go on without it.
+    """
+
+    def __init__(self, message: str, *, in_grace: bool = False) -> None:
+        super().__init__(message)
+        self.in_grace = in_grace
 
 
 class StoreBroken(StoreUnavailable):
     """The store will not answer until somebody mends it: missing, not one of ours, damaged, or of a newer version."""
 
 
-class Conflict(Exception):
-    """What was to be created exists already."""
+# What `Store.revision` gives while the store may have been told of an end that was not heard here.
+DEAF: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +48,17 @@ class FoundUserToken:
 class Store(Protocol):
     """Every method raises `StoreUnavailable` when the store is away. A change and its audit event are one act."""
 
+    # At every request; neither waits.
+
     def revision(self) -> int:
-        """A number that moves whenever something that was allowed may have ended. Cheap: asked at every request."""
+        """A number that moves whenever something that was allowed may have ended, or `DEAF`: then nothing that is
+        remembered may be used while the store answers. Once hearing is back, it is a number it never was before."""
+
+    def ended_since(self, revision: int) -> frozenset[str] | None:
+        """Ids of the keys, user tokens, users and apps from which something was taken since the revision was this;
+        None when that is not known, and anything may have been."""
+
+    # Looking up a credential
 
     async def find_key(self, key_id: str) -> FoundKey | None:
         """The key with this id and its app, or None."""
@@ -48,45 +66,86 @@ class Store(Protocol):
     async def find_user_token(self, token_id: str) -> FoundUserToken | None:
         """The user token with this id, its user and its app, or None."""
 
-    async def find_app(self, app_id: str) -> App | None:
-        """The app with this id, or None."""
+    # Acts
 
-    async def find_user(self, app_id: str, user_id: str) -> User | None:
-        """The user of this app with this id, or None."""
+    async def look(self, asked: Sequence[Asked]) -> list[Snapshot]:
+        """What acts would see now, in the order asked for."""
 
-    async def find_external_user(self, app_id: str, external_id: str) -> User | None:
-        """The user of this app with this external id, or None."""
+    async def act(self, acts: Sequence[Act]) -> list[Done | ActRefused]:
+        """Do each act whole or not at all, in the order given where they are about the same app.
 
-    async def create_app(self, app: App, event: AuditEvent) -> None:
-        """Keep a new app. Raises `Conflict` when the id is taken."""
+        `decide` may be called several times, each time with a newer snapshot; only its last answer is kept. Raises
+        `StoreUnavailable` when any of them could not be kept, or it is not known whether it was; `act` may then be
+        called again with the same acts, if each of them changes nothing the second time.
+        """
 
-    async def create_key(self, record: KeyRecord, event: AuditEvent) -> None:
-        """Keep a new key. Raises `Conflict` when the id is taken, by a user token too, or the app is unknown."""
+    # Lists, each read in pieces, so that memory stays bounded
 
-    async def create_user_token(self, user: User, record: UserTokenRecord, event: AuditEvent) -> None:
-        """Keep a new user token, and its user unless that user exists. Raises `Conflict` when the token's id is
-        taken, by a key too, the app is unknown, or the external id belongs to another user of the app. A new user
-        gets an event of its own."""
+    def apps(self) -> AsyncIterator[App]:
+        """All apps."""
 
-    async def revoke_key(self, key_id: str, at: int, event: AuditEvent) -> bool:
-        """End a key at `at`; an end that was set before is never moved later. False, and no event, when nothing
-        changed: the key is unknown, or ended by then already."""
+    def keys(self, app_id: str | None = None) -> AsyncIterator[KeyRecord]:
+        """All keys that ever were, or those of one app, oldest first within an app."""
 
-    async def set_app_disabled(self, app_id: str, disabled: bool, event: AuditEvent) -> bool:
-        """Disable or enable an app. False, and no event, when nothing changed."""
+    def users(self, app_id: str | None = None) -> AsyncIterator[User]:
+        """All users, or those of one app."""
 
-    async def set_user_disabled(self, app_id: str, user_id: str, disabled: bool, event: AuditEvent) -> bool:
-        """Disable or enable a user of an app. False, and no event, when nothing changed."""
+    def user_tokens(self) -> AsyncIterator[UserTokenRecord]:
+        """All user tokens."""
 
-    async def note_used(self, used: dict[str, int]) -> None:
-        """Keep when each key or user token (by id) was last used; it never moves back, nor moves the revision. Best
-        effort: a lost note is no fault."""
+    def developers(self, app_id: str | None = None) -> AsyncIterator[Developer]:
+        """All roles that people have, or those in one app."""
 
-    async def last_used(self, credential_id: str) -> int | None:
-        """When a key or user token was last used, as far as it was noted."""
+    # Audit. A chain is named `<identity of the store>/<part>`; one that was imported keeps its name.
+
+    async def chains(self) -> list[str]:
+        """All chains in which there are events, those that were imported too."""
+
+    def events(self, chain: str, after: int = 0) -> AsyncIterator[Numbered]:
+        """The events of a chain with a number above `after`, in order; a gap shows as a gap."""
+
+    def seals(self, chain: str) -> AsyncIterator[Seal]:
+        """The seals of a chain, in order."""
+
+    async def unsealed(self) -> list[str]:
+        """The store's own chains that have events after their last seal."""
+
+    async def last_seal(self, chain: str) -> Seal | None:
+        """The newest seal of a chain, or None."""
+
+    async def append_seal(self, seal: Seal) -> bool:
+        """Keep a seal, if it begins right after the last one of its chain; else False."""
+
+    async def keep_chain(self, chain: str, events: Sequence[Numbered], seals: Sequence[Seal]) -> None:
+        """Keep a piece of a chain of another store as it is; what is there already stays."""
+
+    async def lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Whether `holder` alone may do what `name` says for this long; asked again in time, it is prolonged."""
+
+    # Last use: best effort, never a fault, and nothing of it moves the revision
+
+    async def note_used(self, used: Mapping[str, int]) -> None:
+        """Keep when each key (by id) was last used; it never moves back."""
+
+    async def last_used(self, key_ids: Sequence[str]) -> dict[str, int]:
+        """When these keys were last used, as far as it was noted."""
+
+    # Life
+
+    async def identity(self) -> str:
+        """The random id of the store, made with it."""
+
+    async def start(self, heard: Callable[[float], None] | None = None) -> None:
+        """Begin to hear of changes that others make, for a gateway that remembers. Never waits for the store.
+
+        `heard` is told, of each end that is heard of, how many seconds ago it was made.
+        """
+
+    def warnings(self) -> list[str]:
+        """Sentences about what is not as it should be while the store answers all the same."""
 
     async def ping(self) -> None:
-        """Return when the store answers; for the readiness check."""
+        """Return when the store answers and may be relied upon; for the readiness check."""
 
     async def close(self) -> None:
         """Release everything; the store is not used again."""

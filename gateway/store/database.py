@@ -98,3 +98,15 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
         with suppress(sqlite3.Error):
             database.execute("ROLLBACK")
         raise
+
+
+@contextmanager
+def reading(database: sqlite3.Connection) -> Iterator[None]:
+    """One view for all that is read: what others commit meanwhile is not seen. To be left without waiting."""
+    database.execute("BEGIN")
+    try:
+        yield
+    finally:
+        # It changes nothing, so that only its end counts; what fails here has failed in reading before.
+        with suppress(sqlite3.Error):
+            database.execute("ROLLBACK")

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import stat
 import tempfile
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from gateway.store.contract import StoreBroken
 from gateway.store.database import connect, write_ahead
 from gateway.store.migrations import APPLICATION_ID, MIGRATIONS, migrate, user_version
 
-LEAST_SQLITE: Final = (3, 37, 0)  # the first with STRICT tables
+LEAST_SQLITE: Final = (3, 38, 0)  # STRICT tables are older; the first with json_each wherever it was built
 
 # Every page of a file up to this size is checked at start, which takes up to a second (measured: 3 ms a megabyte). A
 # damaged page of a larger file is met when it is read, and is a fault of the store then, never an unknown key.
@@ -68,25 +69,40 @@ def _make(path: Path, *, create: bool) -> None:
     if not create:
         raise StoreBroken(f"There is no store at {path}; check the path, or make one with 'gateway apps create'.")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _make_whole(path)
+    make_whole(path, _tables)
 
 
-def _make_whole(path: Path) -> None:
-    """Make the database under another name and link it: nobody ever finds half of one, and nobody's is replaced."""
+def make_whole(path: Path, fill: Callable[[sqlite3.Connection], None], *, like: Path | None = None) -> None:
+    """Make a database under another name and link it: nobody ever finds half of one, and nobody's is replaced.
+
+    It is for its owner only, or has the owner and the mode of `like`.
+    """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # mode 0600
     os.close(descriptor)
     scratch = Path(name)
     try:
         with closing(connect(scratch, mode="rw", patience=0)) as database:
-            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             write_ahead(database, path)
-            migrate(database)
+            fill(database)
+        if like is not None:
+            _liken(scratch, like.stat())
         with suppress(FileExistsError):  # somebody was quicker, and theirs is as good
             os.link(scratch, path)
         _sync(path.parent)
     finally:
         for suffix in ("", "-wal", "-shm"):
             scratch.with_name(scratch.name + suffix).unlink(missing_ok=True)
+
+
+def _tables(database: sqlite3.Connection) -> None:
+    database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    migrate(database)
+
+
+def _liken(path: Path, status: os.stat_result) -> None:
+    path.chmod(stat.S_IMODE(status.st_mode))
+    with suppress(PermissionError):  # only root gives a file away, and only root makes one in another's store
+        os.chown(path, status.st_uid, status.st_gid)
 
 
 def _sync(directory: Path) -> None:

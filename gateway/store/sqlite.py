@@ -2,33 +2,38 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
-from gateway.core.audit import AuditAction, AuditEvent
-from gateway.core.records import App, KeyRecord, User, UserTokenRecord
-from gateway.store import rows
-from gateway.store.contract import Conflict, FoundKey, FoundUserToken, StoreUnavailable
-from gateway.store.database import READER_PATIENCE, connect, transaction, translating, write_ahead
+from gateway.clock import Clock
+from gateway.core.audit import AuditEvent, Numbered, Seal
+from gateway.core.ledger import Act, ActRefused, Asked, Done, Snapshot
+from gateway.core.records import App, Developer, KeyRecord, User, UserTokenRecord
+from gateway.core.takings import taken_by
+from gateway.store import acting, listing, rows, trail
+from gateway.store.contract import FoundKey, FoundUserToken, StoreUnavailable
+from gateway.store.database import READER_PATIENCE, connect, reading, transaction, translating, write_ahead
 from gateway.store.file import check, require_file, require_sqlite
+from gateway.store.listing import PAGE, Listing
 from gateway.store.migrations import migrate
+from gateway.store.used import UsedFile
 from gateway.store.walindex import WalIndex
 
 T = TypeVar("T")
 
 _IDENTITY_SECONDS: Final = 1.0  # How long a replaced file may go unseen, against a system call each time.
+_FIRST: Final = -(2**63)  # comes before every integer
 
-_TAKEN: Final = (
-    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
-    sqlite3.SQLITE_CONSTRAINT_UNIQUE,
-    sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY,
-)
+_LEASE: Final = """
+    INSERT INTO lease VALUES (?1, ?2, ?4) ON CONFLICT DO UPDATE SET holder = ?2, ends_at = ?4
+    WHERE holder = ?2 OR ends_at <= ?3
+"""
 
 
 class SqliteStore:
@@ -41,6 +46,7 @@ class SqliteStore:
         writer: sqlite3.Connection,
         header: Callable[[], bytes] | None,
         closing: ExitStack,
+        clock: Callable[[], int] | None = None,
     ) -> None:
         self._path = path
         self._reader = reader
@@ -48,15 +54,25 @@ class SqliteStore:
         self._stamp: Callable[[], object] = header or self._data_version
         self._seen: object = None
         status = path.stat()
-        self._identity = (status.st_dev, status.st_ino)
+        self._file = (status.st_dev, status.st_ino)
         self._look_again_at = 0.0
         self._revision = 0
+        self._clock = clock or Clock()
+        self._latest = 0
+        self._clock_lock = threading.Lock()
+        self._used = UsedFile(path)
         self._closing = closing
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
 
     @classmethod
     def open(
-        cls, path: Path, *, create: bool, patience: float, scratch: TemporaryDirectory[str] | None = None
+        cls,
+        path: Path,
+        *,
+        create: bool,
+        patience: float,
+        clock: Callable[[], int] | None = None,
+        scratch: TemporaryDirectory[str] | None = None,
     ) -> "SqliteStore":
         """The store in the file at `path`, checked, with the newest tables. `scratch` is removed with the store."""
         with ExitStack() as opened, translating(path):
@@ -75,11 +91,11 @@ class SqliteStore:
             reader = connect(path, mode="ro", patience=READER_PATIENCE)
             opened.callback(reader.close)
             reader.execute("PRAGMA query_only = ON")
-            return cls(path, reader, writer, index.header(), opened.pop_all())
+            return cls(path, reader, writer, index.header(), opened.pop_all(), clock)
 
     def revision(self) -> int:
         """Raised by every transaction that takes something away. Read anew only when the database has changed."""
-        self._check_identity()
+        self._check_file()
         stamp = self._stamp()
         if stamp != self._seen:
             # The stamp was taken before: what is committed between the two is met at the next call again.
@@ -87,169 +103,187 @@ class SqliteStore:
             self._seen = stamp
         return self._revision
 
-    def _check_identity(self) -> None:
-        """Raise `StoreUnavailable` when the file at the path is no longer the one that was opened, seen once a second:
-        whoever revokes a key then writes into a file that nobody here reads."""
-        now = time.monotonic()
-        if now < self._look_again_at:
-            return
-        try:
-            status = self._path.stat()
-            is_ours = (status.st_dev, status.st_ino) == self._identity
-        except OSError:
-            is_ours = False
-        if not is_ours:
-            raise StoreUnavailable(f"The store at {self._path} was removed or replaced while it was in use; restart.")
-        self._look_again_at = now + _IDENTITY_SECONDS
+    def ended_since(self, revision: int) -> frozenset[str] | None:  # noqa: ARG002 - the contract's
+        """None: the file says that something was taken, not what; a look-up is cheap here."""
+        return None
 
     async def find_key(self, key_id: str) -> FoundKey | None:
         """The key with this id and its app, or None."""
-        found = [rows.key(row) for row in self._read(rows.FIND_KEY, key_id)]
+        found = self._found(rows.found_key, rows.FIND_KEY, key_id)
         return found[0] if found and found[0].record.id == key_id else None
 
     async def find_user_token(self, token_id: str) -> FoundUserToken | None:
         """The user token with this id, its user and its app, or None."""
-        found = [rows.user_token(row) for row in self._read(rows.FIND_USER_TOKEN, token_id)]
+        found = self._found(rows.found_user_token, rows.FIND_USER_TOKEN, token_id)
         return found[0] if found and found[0].record.id == token_id else None
 
-    async def find_app(self, app_id: str) -> App | None:
-        """The app with this id, or None."""
-        found = self._read(rows.FIND_APP, app_id)
-        return rows.app(found[0]) if found else None
+    async def look(self, asked: Sequence[Asked]) -> list[Snapshot]:
+        """What acts would see now."""
+        with translating(self._path), reading(self._reader):
+            return [acting.snapshot(self._reader, each, self._now()) for each in asked]
 
-    async def find_user(self, app_id: str, user_id: str) -> User | None:
-        """The user of this app with this id, or None."""
-        found = self._read(rows.FIND_USER, app_id, user_id)
-        return rows.user(found[0]) if found else None
+    async def act(self, acts: Sequence[Act]) -> list[Done | ActRefused]:
+        """Do each act whole or not at all, in the order given, all in one transaction."""
+        return await self._write(lambda database: self._acted(database, acts)) if acts else []
 
-    async def find_external_user(self, app_id: str, external_id: str) -> User | None:
-        """The user of this app with this external id, or None."""
-        found = self._read(rows.FIND_EXTERNAL_USER, app_id, external_id)
-        return rows.user(found[0]) if found else None
+    def apps(self) -> AsyncIterator[App]:
+        """All apps."""
+        return self._list(listing.APPS, None, "")
 
-    async def create_app(self, app: App, event: AuditEvent) -> None:
-        """Keep a new app."""
+    def keys(self, app_id: str | None = None) -> AsyncIterator[KeyRecord]:
+        """All keys that ever were, or those of one app, oldest first within an app."""
+        return self._list(listing.KEYS, app_id, app_id or "", _FIRST, "")
 
-        def create(database: sqlite3.Connection) -> None:
-            database.execute("INSERT INTO app VALUES (?, ?, ?, ?)", (app.id, app.name, app.region, app.disabled))
-            _append(database, event)
+    def users(self, app_id: str | None = None) -> AsyncIterator[User]:
+        """All users, or those of one app."""
+        return self._list(listing.USERS, app_id, app_id or "", "")
 
-        await self._create(create)
+    def user_tokens(self) -> AsyncIterator[UserTokenRecord]:
+        """All user tokens."""
+        return self._list(listing.USER_TOKENS, None, "")
 
-    async def create_key(self, record: KeyRecord, event: AuditEvent) -> None:
-        """Keep a new key."""
-        scopes = " ".join(sorted(record.scopes))
-        times = (record.created_at, record.expires_at, record.revoked_at)
-        row = (record.id, record.app_id, record.name, scopes, record.verifier, *times)
+    def developers(self, app_id: str | None = None) -> AsyncIterator[Developer]:
+        """All roles that people have, or those in one app."""
+        return self._list(listing.DEVELOPERS, app_id, app_id or "", "")
 
-        def create(database: sqlite3.Connection) -> None:
-            _require_free(database, "SELECT 1 FROM user_token WHERE id = ?", record.id)
-            database.execute("INSERT INTO api_key VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-            _append(database, event)
+    async def chains(self) -> list[str]:
+        """All chains in which there are events."""
+        return [name for (name,) in self._read(trail.CHAINS)]
 
-        await self._create(create)
+    def events(self, chain: str, after: int = 0) -> AsyncIterator[Numbered]:
+        """The events of a chain with a number above `after`, in order."""
+        return self._list(listing.EVENTS, chain, after)
 
-    async def create_user_token(self, user: User, record: UserTokenRecord, event: AuditEvent) -> None:
-        """Keep a new user token, and its user unless that user exists."""
-        times = (record.created_at, record.expires_at, record.revoked_at)
-        row = (record.id, record.app_id, record.user_id, record.verifier, *times)
+    def seals(self, chain: str) -> AsyncIterator[Seal]:
+        """The seals of a chain, in order."""
+        return self._list(listing.SEALS, chain, 0)
 
-        def create(database: sqlite3.Connection) -> None:
-            _require_free(database, "SELECT 1 FROM api_key WHERE id = ?", record.id)
-            _keep_user(database, user, event)
-            database.execute("INSERT INTO user_token VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-            _append(database, event)
+    async def unsealed(self) -> list[str]:
+        """The store's own chain, if it has events after its last seal."""
+        return [name for (name,) in self._read(trail.UNSEALED)]
 
-        await self._create(create)
+    async def last_seal(self, chain: str) -> Seal | None:
+        """The newest seal of a chain, or None."""
+        return next(iter(self._found(trail.seal_of, trail.LAST_SEAL, chain)), None)
 
-    async def revoke_key(self, key_id: str, at: int, event: AuditEvent) -> bool:
-        """End a key at `at`, unless it was to end by then already."""
-        change = "UPDATE api_key SET revoked_at = ?2 WHERE id = ?1 AND coalesce(revoked_at > ?2, TRUE)"
-        return await self._change(event, change, key_id, at, takes_away=True)
+    async def append_seal(self, seal: Seal) -> bool:
+        """Keep a seal, if it begins right after the last one of its chain; else False."""
+        return await self._write(lambda database: trail.append_seal(database, seal))
 
-    async def set_app_disabled(self, app_id: str, disabled: bool, event: AuditEvent) -> bool:
-        """Disable or enable an app."""
-        change = "UPDATE app SET disabled = ?2 WHERE id = ?1 AND disabled <> ?2"
-        return await self._change(event, change, app_id, disabled, takes_away=disabled)
+    async def keep_chain(self, chain: str, events: Sequence[Numbered], seals: Sequence[Seal]) -> None:
+        """Keep a piece of a chain of another store as it is; what is there already stays."""
+        await self._write(lambda database: trail.keep_chain(database, chain, events, seals))
 
-    async def set_user_disabled(self, app_id: str, user_id: str, disabled: bool, event: AuditEvent) -> bool:
-        """Disable or enable a user of an app."""
-        change = "UPDATE user SET disabled = ?3 WHERE app_id = ?1 AND id = ?2 AND disabled <> ?3"
-        return await self._change(event, change, app_id, user_id, disabled, takes_away=disabled)
+    async def lease(self, name: str, holder: str, seconds: float) -> bool:
+        """Whether `holder` alone may do what `name` says for this long."""
 
-    async def note_used(self, used: dict[str, int]) -> None:
-        """Keep when each credential was last used."""
-        note = "INSERT INTO last_used VALUES (?, ?) ON CONFLICT DO UPDATE SET used_at = max(used_at, excluded.used_at)"
-        await self._write(lambda database: database.executemany(note, list(used.items())))
+        def take(database: sqlite3.Connection) -> bool:
+            now = self._now()
+            return database.execute(_LEASE, (name, holder, now, now + round(seconds * 1000))).rowcount == 1
 
-    async def last_used(self, credential_id: str) -> int | None:
-        """When a credential was last used, as far as it was noted."""
-        found = self._read("SELECT used_at FROM last_used WHERE id = ?", credential_id)
-        return int(found[0][0]) if found else None
+        return await self._write(take)
+
+    async def note_used(self, used: Mapping[str, int]) -> None:
+        """Keep when each key was last used."""
+        await self._used.note(used)
+
+    async def last_used(self, key_ids: Sequence[str]) -> dict[str, int]:
+        """When these keys were last used, as far as it was noted."""
+        return await self._used.read(key_ids)
+
+    async def identity(self) -> str:
+        """The random id of the store, made with it."""
+        ((identity,),) = self._read("SELECT identity FROM meta")
+        return str(identity)
+
+    async def start(self, heard: Callable[[float], None] | None = None) -> None:
+        """Nothing: what others change is seen in the file, at the next look."""
+
+    def warnings(self) -> list[str]:
+        """What is wrong with the notes of last use, if anything is."""
+        return [self._used.fault] if self._used.fault else []
 
     async def ping(self) -> None:
         """Return when the store answers."""
-        self._look_again_at = 0.0
-        self._check_identity()
+        self._require_file()
         self._read("SELECT revision FROM meta")
 
     async def close(self) -> None:
         """Release everything, after the writes that were begun."""
+        await self._used.close()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._closing.close)
         self._thread.shutdown()
+
+    def _check_file(self) -> None:
+        """Raise `StoreUnavailable` when the file is no longer the one that was opened, which is seen once a second."""
+        now = time.monotonic()
+        if now >= self._look_again_at:
+            self._require_file()
+            self._look_again_at = now + _IDENTITY_SECONDS
+
+    def _require_file(self) -> None:
+        """Raise `StoreUnavailable` when the file at the path is no longer the one that was opened: whoever revokes a
+        key there writes into a file that nobody here reads, and the other way about."""
+        try:
+            status = self._path.stat()
+            is_ours = (status.st_dev, status.st_ino) == self._file
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            self._look_again_at = 0.0
+            raise StoreUnavailable(f"The store at {self._path} was removed or replaced while it was in use; restart.")
+
+    def _acted(self, database: sqlite3.Connection, acts: Sequence[Act]) -> list[Done | ActRefused]:
+        results: list[Done | ActRefused] = []
+        events: list[AuditEvent] = []
+        takes = False
+        for act in acts:
+            seen = acting.snapshot(database, act.asked, self._now())
+            try:
+                changes = act.decide(seen)
+            except ActRefused as refusal:
+                results.append(refusal.with_traceback(None))
+                continue
+            acting.keep(database, seen, act.asked.app_id, changes)
+            events += changes.events
+            takes = takes or any(taken_by(seen, changes))
+            results.append(Done(changes, seen.now))
+        if events:
+            trail.append(database, events)
+        if takes:
+            database.execute("UPDATE meta SET revision = revision + 1")
+        return results
+
+    def _now(self) -> int:
+        """The time, which never goes back: what has ended here stays ended when the machine's clock is set back."""
+        with self._clock_lock:
+            self._latest = max(self._latest, self._clock())
+            return self._latest
 
     def _data_version(self) -> object:
         return self._read("PRAGMA data_version")
 
     def _read(self, query: str, *arguments: object) -> list[rows.Row]:
+        return self._found(lambda row: row, query, *arguments)
+
+    def _found(self, record: Callable[[rows.Row], T], query: str, *arguments: object) -> list[T]:
         with translating(self._path):
-            return self._reader.execute(query, arguments).fetchall()
+            return [record(row) for row in self._reader.execute(query, arguments).fetchall()]
 
-    async def _create(self, act: Callable[[sqlite3.Connection], None]) -> None:
-        try:
-            await self._write(act)
-        except sqlite3.IntegrityError as error:
-            if error.sqlite_errorcode not in _TAKEN:
-                raise
-            raise Conflict("The id is taken, or what it is to belong to is unknown.") from error
-
-    async def _change(self, event: AuditEvent, change: str, *arguments: object, takes_away: bool) -> bool:
-        """Whether one row was changed: its event is appended, and the revision raised when something was taken away."""
-
-        def act(database: sqlite3.Connection) -> bool:
-            if database.execute(change, arguments).rowcount == 0:
-                return False
-            if takes_away:
-                database.execute("UPDATE meta SET revision = revision + 1")
-            _append(database, event)
-            return True
-
-        return await self._write(act)
+    async def _list(self, items: Listing[T], bound: str | None, *place: object) -> AsyncIterator[T]:
+        while page := self._found(items.placed, items.statement, bound, *place, PAGE):
+            for _, record in page:
+                yield record
+            place, _ = page[-1]
+            await asyncio.sleep(0)  # others get their turn between two pages
 
     async def _write(self, act: Callable[[sqlite3.Connection], T]) -> T:
         """Do `act` whole or not at all, in the writer's thread."""
 
         def write() -> T:
             with translating(self._path), transaction(self._writer):
-                return act(self._writer)
+                done = act(self._writer)
+            self._require_file()  # else what was written is lost with the file, and must not be reported as done
+            return done
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, write)
-
-
-def _append(database: sqlite3.Connection, event: AuditEvent) -> None:
-    row = (event.at, event.action.value, event.app_id, event.subject_id, event.actor)
-    database.execute("INSERT INTO audit (at, action, app_id, subject_id, actor) VALUES (?, ?, ?, ?, ?)", row)
-
-
-def _keep_user(database: sqlite3.Connection, user: User, event: AuditEvent) -> None:
-    if database.execute(rows.FIND_USER, (user.app_id, user.id)).fetchall():
-        return
-    row = (user.app_id, user.id, user.external_id, user.disabled)
-    database.execute("INSERT INTO user VALUES (?, ?, ?, ?)", row)
-    _append(database, replace(event, action=AuditAction.USER_CREATED, subject_id=user.id))
-
-
-def _require_free(database: sqlite3.Connection, query: str, credential_id: str) -> None:
-    """Keys and user tokens share one space of ids: a legacy token and a note of use do not say which they mean."""
-    if database.execute(query, (credential_id,)).fetchall():
-        raise Conflict("The id is taken.")

@@ -1,10 +1,33 @@
 """The command as a whole."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
 from gateway import __version__
 from gateway.cli.main import COMMANDS, application
+from tests.cli.conftest import Typing
+from tests.support.command import said
+from tests.support.minting import stray
+
+CONTRACT = {
+    "apps": {"create", "list", "disable", "enable", "revoke-keys"},
+    "keys": {"create", "list", "show", "rename", "rotate", "revoke", "history", "import"},
+    "users": {"create", "list", "disable", "enable", "end-tokens", "import"},
+    "developers": {"list", "grant", "remove"},
+    "audit": {"export", "verify"},
+    "store": {"init", "export", "import", "verify"},
+}
+ROOT = Path(__file__).parents[2]
+LEGACY = "e5c3b842231543f.mGCUhfi0uI4J13k010V49D2GaBZ3j1E708X4a4396XNx48X3"
 
 
 def test_the_version() -> None:
@@ -19,6 +42,7 @@ def test_every_command_is_listed(asked: str | None) -> None:
     result = CliRunner().invoke(application(asked), ["--help"])
     assert result.exit_code == 0
     assert all(name in result.output for name, _, _ in COMMANDS)
+    assert "Exit codes:" in result.output
 
 
 @pytest.mark.parametrize("name", [name for name, _, _ in COMMANDS])
@@ -29,8 +53,141 @@ def test_every_command_has_help(name: str) -> None:
     assert "Usage: " in result.output
 
 
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group, names in CONTRACT.items() for name in names])
+def test_every_command_of_the_contract(group: str, name: str) -> None:
+    """A script could not rely on a command, on --config, --data and --json, or on the exit codes."""
+    result = CliRunner().invoke(application(group), [group, name, "--help"])
+    assert result.exit_code == 0
+    assert "Usage: " in result.output
+    assert "Exit codes:" in result.output
+    options = ["--config", "--data"] if (group, name) == ("audit", "export") else ["--config", "--data", "--json"]
+    assert all(option in result.output for option in options)
+
+
 def test_a_command_that_is_none() -> None:
     """A typing error would end in a stack trace."""
     result = CliRunner().invoke(application("srve"), ["srve"])
     assert result.exit_code == 2
     assert "No such command 'srve'" in result.output
+
+
+# Secrets among the arguments ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("keys", "show"),
+        ("keys", "revoke", "--config", "nothing.yaml"),
+        ("explain", "--app"),
+        ("serve", "--config"),
+        ("nonsense",),
+        (),
+    ],
+)
+@pytest.mark.parametrize("token", [stray(), stray("other"), LEGACY], ids=["minted", "other prefix", "legacy"])
+async def test_a_token_is_refused_before_anything_else(tmp_path: Path, words: tuple[str, ...], token: str) -> None:
+    """A token would lie in the history of a shell with nobody told, or be printed into a log on top of it."""
+    code, text = await said(tmp_path, *words, token)
+    assert code == 2
+    assert "An argument looks like a token." in text
+    assert "rotate" in text
+    assert token.partition(".")[2] not in text
+    assert len(text.splitlines()) == 1
+    code, text = await said(tmp_path, *words, f"--key={token}", "--json")
+    assert code == 2
+    assert json.loads(text)["error"]["reason"] == "secret_in_argument"
+    assert token.partition(".")[2] not in text
+
+
+def test_a_file_that_resembles_a_token(local: Typing) -> None:
+    """Settings in a file of an unlucky name could not be used."""
+    local.app()
+    directory = local.config.parent
+    for name in ("abcdef12.yaml", "./20261124.settingsofthegateway"):
+        local.config.rename(directory / name)
+        result = run(directory, "apps", "list", "--config", name, "--json")
+        assert (result.returncode, result.stderr) == (0, "")
+        (directory / name).rename(local.config)
+
+
+# Ends of every kind ---------------------------------------------------------------------------------------------------
+
+
+def run(directory: Path, *words: str, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *words],
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding=encoding,
+        check=False,
+    )
+
+
+def test_an_interrupt_is_quiet(local: Typing) -> None:
+    """Ctrl-C would fill the screen with a stack trace, and a script not see that it was interrupted."""
+    local.app()
+    words = [sys.executable, "-m", "gateway", "keys", "show", "-", "--config", str(local.config)]
+    with subprocess.Popen(words, cwd=ROOT, stdin=-1, stdout=-1, stderr=-1) as process:
+        try:
+            end = time.monotonic() + 30
+            while not waits_for_input(process.pid):
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=30) == (b"", b"")
+            assert process.returncode == 130
+        finally:
+            process.kill()
+
+
+def waits_for_input(pid: int) -> bool:
+    """Whether the process is in the system call that reads standard input."""
+    return Path(f"/proc/{pid}/syscall").read_text().split()[:2] == ["0", "0x0"]
+
+
+def test_who_reads_may_have_enough(local: Typing) -> None:
+    """`gateway keys list | head -1` would end in a stack trace."""
+    app = local.app()
+    for _ in range(3):
+        local.key(app)
+    read, write = os.pipe()
+    os.close(read)
+    words = [sys.executable, "-m", "gateway", "keys", "list", "--config", str(local.config)]
+    result = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert b"Traceback" not in result.stderr
+
+
+def test_a_terminal_that_cannot_show_a_name(local: Typing) -> None:
+    """One name with a sign that the terminal does not know would hide the whole list."""
+    local.app("søn 🦜")
+    result = run(local.config.parent, "apps", "list", "--config", str(local.config), encoding="latin-1")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "søn \\U0001f99c" in result.stdout
+
+
+def test_serve_carries_no_tables() -> None:
+    """A gateway would hold in its memory what only people at a terminal need."""
+    script = "import sys; from gateway.cli.main import application; application('serve'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"gateway.cli.keys", "gateway.cli.views", "gateway.dev.page", "redis"} & set(loaded)
+
+
+def test_commands_of_many_processes_at_once(local: Typing) -> None:
+    """Two operators at once would give an app an eleventh key."""
+    app = local.app()
+    for _ in range(8):
+        local.key(app)
+    words = ("keys", "create", "--config", str(local.config), "--app", app.id, "--name", "k", "--scope", "USER_READ")
+    with ThreadPoolExecutor(4) as pool:
+        ended = list(pool.map(lambda _: run(ROOT, *words, "--json"), range(4)))
+    assert sorted(each.returncode for each in ended) == [0, 0, 3, 3]
+    refused = [json.loads(each.stdout) for each in ended if each.returncode]
+    assert {each["error"]["reason"] for each in refused} == {"too_many_keys"}
+    assert len(local.told("keys", "list", "--state", "active")) == 10

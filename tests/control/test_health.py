@@ -35,7 +35,10 @@ class Gateway:
     phase: Phase = "serving"
     policy_mode: Mode = "enforce"
     store: Ping = answers
-    metrics: Metrics = field(default_factory=lambda: Metrics(["eu"], caches={}, log_lines_dropped=int))
+    warnings: tuple[str, ...] = ()
+    metrics: Metrics = field(
+        default_factory=lambda: Metrics(["eu"], caches={}, log_lines_dropped=int, key_expiries=dict, deaf=bool)
+    )
 
     async def ping_store(self) -> None:
         await self.store()
@@ -54,6 +57,7 @@ async def client() -> AsyncIterator[Client]:
             phase=lambda: gateway.phase,
             policy_mode=lambda: gateway.policy_mode,
             pings={"store": gateway.ping_store},
+            warnings=lambda: gateway.warnings,
             exposition=gateway.metrics.exposition,
             ping_seconds=0.05,
         )
@@ -104,14 +108,26 @@ READY: list[tuple[Gateway, int, dict[str, object]]] = [
             "ready": True,
             "checks": {"gateway": "serving", "store": "ok"},
             "policy_mode": "report",
-            "warning": "Report mode is on: requests that the policy refuses are let through and only reported.",
+            "warnings": ["Report mode is on: requests that the policy refuses are let through and only reported."],
+        },
+    ),
+    (
+        Gateway(warnings=("Nothing is written to the disk.",)),
+        200,
+        {
+            "ready": True,
+            "checks": {"gateway": "serving", "store": "ok"},
+            "policy_mode": "enforce",
+            "warnings": ["Nothing is written to the disk."],
         },
     ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("gateway", "status", "body"), READY, ids=["serving", "starting", "draining", "away", "hanging", "report"]
+    ("gateway", "status", "body"),
+    READY,
+    ids=["serving", "starting", "draining", "away", "hanging", "report", "warning"],
 )
 async def test_ready_says_whether_to_send_requests_and_why_not(
     client: Client, gateway: Gateway, status: int, body: dict[str, object]

@@ -42,20 +42,25 @@ def test_what_the_header_holds(row: dict[str, Any]) -> None:
     assert read(row["headers"]) == row["expect"]
 
 
-def proven(kind: str, *, record: dict[str, Any] | str, app: str = "", user: str = "") -> Principal | Fault:
+def proven(kind: str, *, record: dict[str, Any] | str, app: str | int = 0, user: str | int = 0) -> Principal | Fault:
     """What a vector's store proves of a token at the moment 1000."""
     presented = verifier(KEY)
     if isinstance(record, str):
         return prove_nothing(presented)
-    held = bytes(32) if record.get("verifier") == "wrong" else presented
-    times = (0, record.get("expires_at", 2000), record.get("revoked_at"))
-    app_found = App(APP.id, APP.name, APP.region, disabled=app == "disabled")
+    held = {"verifier": presented, "created_at": 100, "expires_at": 2000, **record}
+    if held["verifier"] == "wrong":
+        held["verifier"] = bytes(32)
+    app_found = App(APP.id, APP.name, APP.region, **ended(app))
     if kind == "key":
-        key = KeyRecord("0123456789abcdef", APP.id, "key", frozenset({"USER_READ"}), held, *times)
+        key = KeyRecord("0123456789abcdef", APP.id, "key", frozenset({"USER_READ"}), **held)
         return key_principal(key, app_found, presented, NOW)
-    token = UserTokenRecord("fedcba9876543210", APP.id, USER.id, held, *times)
-    user_found = User(USER.id, USER.app_id, disabled=user == "disabled")
-    return user_principal(token, user_found, app_found, presented, NOW)
+    token = UserTokenRecord("fedcba9876543210", APP.id, USER.id, **held)
+    return user_principal(token, User(USER.id, USER.app_id, **ended(user)), app_found, presented, NOW)
+
+
+def ended(what: str | int) -> dict[str, int]:
+    """How a vector writes that an app or user is disabled, or when its tokens were cut off."""
+    return {"switches": 1} if what == "disabled" else {"cut_at": int(what)}
 
 
 def told(result: Principal | Fault) -> dict[str, str]:
@@ -131,18 +136,42 @@ def test_a_refusal_does_not_quote_what_was_presented(tokens: list[str]) -> None:
 MOMENTS = st.integers(0, 3000)
 
 
-@given(st.binary(min_size=32, max_size=32), MOMENTS, MOMENTS | st.none(), MOMENTS)
+@given(st.binary(min_size=32, max_size=32), MOMENTS, MOMENTS | st.none(), MOMENTS | st.none(), MOMENTS)
 def test_nothing_but_the_right_verifier_in_time_proves_anything(
-    presented: bytes, expires_at: int, revoked_at: int | None, now: int
+    presented: bytes, expires_at: int, revoked_at: int | None, shutdown_at: int | None, now: int
 ) -> None:
     """Somebody without the secret, or after its end, would get in."""
-    record = KeyRecord("0123456789abcdef", APP.id, "key", frozenset(), verifier(KEY), 0, expires_at, revoked_at)
+    record = KeyRecord(
+        "0123456789abcdef",
+        APP.id,
+        "key",
+        frozenset(),
+        verifier(KEY),
+        0,
+        expires_at,
+        revoked_at=revoked_at,
+        shutdown_at=shutdown_at,
+    )
     assert isinstance(key_principal(record, APP, presented, now), Fault)
     principal = key_principal(record, APP, verifier(KEY), now)
-    working = now < expires_at and (revoked_at is None or now < revoked_at)
-    assert isinstance(principal, KeyPrincipal) == working
+    end = expires_at if shutdown_at is None else min(expires_at, shutdown_at)
+    assert isinstance(principal, KeyPrincipal) == (now < end and revoked_at is None)
     if isinstance(principal, KeyPrincipal):
-        assert now < principal.expires_at == min(expires_at, revoked_at or expires_at)
+        assert principal.expires_at == end
+
+
+@given(MOMENTS, MOMENTS, MOMENTS | st.none(), MOMENTS, MOMENTS, MOMENTS)
+def test_no_user_token_works_after_its_end(
+    created_at: int, expires_at: int, revoked_at: int | None, of_user: int, of_app: int, now: int
+) -> None:
+    """A device would get in after its user logged out, or everybody was made to."""
+    record = UserTokenRecord("fedcba9876543210", APP.id, USER.id, verifier(KEY), created_at, expires_at, revoked_at)
+    user, app = User(USER.id, APP.id, cut_at=of_user), App(APP.id, "demo", "eu", cut_at=of_app)
+    principal = user_principal(record, user, app, verifier(KEY), now)
+    works = now < expires_at and revoked_at is None and created_at > max(of_user, of_app)
+    assert isinstance(principal, UserPrincipal) == works
+    if isinstance(principal, UserPrincipal):
+        assert principal.expires_at == expires_at
 
 
 def test_a_principal_carries_what_was_recorded() -> None:
@@ -151,7 +180,7 @@ def test_a_principal_carries_what_was_recorded() -> None:
     scopes = frozenset({"USER_READ", "USER_LINK"})
     key = KeyRecord("0123456789abcdef", APP.id, "key", scopes, presented, 0, 2000)
     assert key_principal(key, APP, presented, NOW) == KeyPrincipal("0123456789abcdef", APP.id, "eu", scopes, 2000)
-    token = UserTokenRecord("fedcba9876543210", APP.id, USER.id, presented, 0, 2000)
+    token = UserTokenRecord("fedcba9876543210", APP.id, USER.id, presented, 1, 2000)
     assert user_principal(token, USER, APP, presented, NOW) == UserPrincipal(
         USER.id, "fedcba9876543210", APP.id, "eu", 2000
     )

@@ -19,6 +19,7 @@ from gateway.core.headers import (
     check_plain,
     declared_length,
     expects_continue,
+    expiry_line,
     identity_lines,
     request_id,
 )
@@ -388,6 +389,27 @@ def test_identity_of_a_user() -> None:
 def test_identity_of_nobody() -> None:
     """On an open route the upstream takes nobody for somebody."""
     assert identity_lines(None) == b"X-Gateway-Principal: none\r\n"
+
+
+END = 1_800_000_000_000
+FORTNIGHT = 14 * 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("left", "told"), [(FORTNIGHT + 1, False), (FORTNIGHT, True), (1, True), (366 * 86_400_000, False)]
+)
+def test_a_key_in_its_last_days_is_told(left: int, told: bool) -> None:
+    """The client of a key learns of its end by being refused."""
+    key = KeyPrincipal("0123456789abcdef", OWN_APP, "eu", frozenset(), END)
+
+    line = expiry_line(key, END - left)
+
+    assert line == (b"X-Gateway-Key-Expires: 2027-01-15T08:00:00.000Z\r\n" if told else b"")
+
+
+def test_user_tokens_are_told_of_no_end() -> None:
+    """A device, whose tokens live a week, is told of an end with every answer."""
+    assert expiry_line(user(OWN_USER), NEVER - 1) == b""
 
 
 def test_long_names_are_not_remembered() -> None:

@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-from gateway.core.audit import AuditAction
 from gateway.core.decision import Reason, Unavailable
 from gateway.core.records import App, Fault, KeyRecord, User, UserTokenRecord
 from gateway.core.token import Prefixes, verifier
 from gateway.proxy.authenticate import Authenticator, CredentialRefused, Proven
 from gateway.store.contract import FoundKey, Store, StoreUnavailable
 from gateway.store.open import open_store
-from tests.support.minting import DAY, a_key, a_user_token, an_app, event, id_of, now, revoke, stray
+from tests.support.minting import DAY, a_key, a_user_token, an_app, id_of, keep, keeper, now, revoke, stray
 
 LEGACY = "e5c3b842231543f.mGCUhfi0uI4J13k010V49D2GaBZ3j1E708X4a4396XNx48X3"
 
@@ -144,7 +143,7 @@ async def test_any_revocation_empties_the_memory(store: Store, app: App) -> None
     await revoke(store, other)
     assert not here.known(token)
     await here.prove(token)
-    await store.set_app_disabled(app.id, True, event(AuditAction.APP_DISABLED, app.id))
+    await keeper(store).switch_app(app.id, disabled=True)
     assert await here.fault(token) is Fault.APP_DISABLED
 
 
@@ -161,7 +160,7 @@ class Slow:
     async def find_key(self, key_id: str) -> FoundKey | None:
         found = await self._store.find_key(key_id)
         assert found is not None
-        await self._store.revoke_key(key_id, now(), event(AuditAction.KEY_REVOKED, key_id))
+        await keeper(self._store).revoke_key(key_id)
         self.meanwhile()
         return found
 
@@ -210,10 +209,10 @@ async def test_tokens_of_the_older_shape(store: Store, app: App, kind: str, righ
     digest = verifier(LEGACY.encode()) if right else verifier(b"another")
     if kind == "key":
         key = KeyRecord(token_id, app.id, "a", frozenset({"USER_READ"}), digest, now(), now() + DAY)
-        await store.create_key(key, event(AuditAction.KEY_CREATED, token_id))
+        await keep(store, app, key)
     else:
         record = UserTokenRecord(token_id, app.id, "someone", digest, now(), now() + DAY)
-        await store.create_user_token(User("someone", app.id), record, event(AuditAction.USER_TOKEN_CREATED, token_id))
+        await keep(store, app, User("someone", app.id), record)
     if right:
         proven = await desk(store).prove(LEGACY)
         assert (b"X-Gateway-Principal: key" in proven.identity) is (kind == "key")

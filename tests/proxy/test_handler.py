@@ -206,7 +206,12 @@ async def test_head_has_no_body(gateway: Running) -> None:
 async def test_an_answer_of_the_upstream_passes(gateway: Running) -> None:
     """The upstream's own refusals would reach clients changed."""
     gateway.upstream.status = 418
-    gateway.upstream.answer_headers = {"X-Upstream": "a", "X-Gateway-Would-Refuse": "b", "X-Request-Id": "c"}
+    gateway.upstream.answer_headers = {
+        "X-Upstream": "a",
+        "X-Gateway-Would-Refuse": "b",
+        "X-Request-Id": "c",
+        "X-Gateway-Key-Expires": "d",
+    }
     try:
         answer = await gateway.ask(token=gateway.user_token)
     finally:
@@ -214,6 +219,7 @@ async def test_an_answer_of_the_upstream_passes(gateway: Running) -> None:
         gateway.upstream.answer_headers = {}
     assert (answer.status, answer.header("X-Upstream")) == (418, "a")
     assert answer.header("X-Gateway-Would-Refuse") is None
+    assert answer.header("X-Gateway-Key-Expires") is None
     assert (await line_of(gateway, answer))["status"] == 418
     assert json.loads(answer.body)["data"]["target"] == "/v4/gql"
 

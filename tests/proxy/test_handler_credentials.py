@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from gateway.core.audit import AuditAction
 from gateway.store.open import open_store
-from tests.support.minting import a_key, a_user_token, an_app, event, id_of, revoke, stray
+from tests.support.minting import a_key, a_user_token, an_app, id_of, keeper, revoke, stray
 from tests.support.running import OWN, Running, answer_from, running
 from tests.support.vectors import OWN_USER
 from tests.support.wire import here, line_of, request, wire
@@ -58,8 +57,8 @@ async def false_credentials(gateway: Running) -> Mapping[str, list[str]]:
     of_disabled = await a_key(store, disabled)
     disabled_user = await a_user_token(store, others, "someone")
     await revoke(store, revoked)
-    await store.set_app_disabled(disabled.id, True, event(AuditAction.APP_DISABLED, disabled.id))
-    await store.set_user_disabled(others.id, "someone", True, event(AuditAction.USER_DISABLED, others.id))
+    await keeper(store).switch_app(disabled.id, disabled=True)
+    await keeper(store).switch_user(others.id, "someone", disabled=True)
     last = "0" if good[-1] != "0" else "1"
     bearers = {
         "unknown-key": stray(),
@@ -249,18 +248,18 @@ async def test_a_disabled_app_and_user(gateway: Running) -> None:
     app = await an_app(gateway.store)
     key = await a_key(gateway.store, app)
     user = await a_user_token(gateway.store, app, "a" * 24)
-    store = gateway.store
+    change = keeper(gateway.store)
 
     async def works() -> tuple[int, int]:
         return ((await gateway.ask(token=key)).status, (await gateway.ask(token=user)).status)
 
     assert await works() == (200, 200)
-    await store.set_user_disabled(app.id, "a" * 24, True, event(AuditAction.USER_DISABLED, app.id))
+    await change.switch_user(app.id, "a" * 24, disabled=True)
     assert await works() == (200, 401)
-    await store.set_app_disabled(app.id, True, event(AuditAction.APP_DISABLED, app.id))
+    await change.switch_app(app.id, disabled=True)
     assert await works() == (401, 401)
-    await store.set_user_disabled(app.id, "a" * 24, False, event(AuditAction.USER_ENABLED, app.id))
-    await store.set_app_disabled(app.id, False, event(AuditAction.APP_ENABLED, app.id))
+    await change.switch_user(app.id, "a" * 24, disabled=False)
+    await change.switch_app(app.id, disabled=False)
     assert await works() == (200, 200)
 
 

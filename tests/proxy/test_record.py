@@ -23,7 +23,7 @@ class Desk:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._log = RequestLog(Sink(file))
-        self.metrics = Metrics(["eu"], caches={}, log_lines_dropped=int)
+        self.metrics = Metrics(["eu"], caches={}, log_lines_dropped=int, key_expiries=dict, deaf=bool)
         self.recorder = Recorder(self._log, self.metrics)
 
     def begin(self, method: str | None = "POST") -> Record:

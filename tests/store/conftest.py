@@ -6,17 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.records import KeyRecord
-from gateway.store.open import open_store
-from tests.store.suite import APP, APP_MADE, KEY, KEY_MADE
+# Before they are imported: their assertions are to say what was found, as those of tests do.
+pytest.register_assert_rewrite(
+    *(f"tests.store.{name}" for name in ("acts", "crashing", "place", "racing")),
+    *(f"tests.store.checks_{name}" for name in ("acts", "found", "life", "lists")),
+)
+
+from gateway.core.records import KeyRecord  # noqa: E402
+from gateway.store.open import open_store  # noqa: E402
+from tests.store import acts  # noqa: E402
+from tests.store.acts import do  # noqa: E402
+from tests.store.place import APP  # noqa: E402
 
 
 async def _fill(path: Path) -> None:
     store = open_store(f"sqlite:///{path}", create=True)
-    await store.create_app(APP, APP_MADE)
-    for number in range(100):
-        record = KeyRecord(f"5a{number:014x}", APP.id, "k" * 100, KEY.scopes, KEY.verifier, 1, 2)
-        await store.create_key(record, KEY_MADE)
+    keys = tuple(
+        KeyRecord(f"5a{number:014x}", APP.id, "k" * 100, frozenset({"USER_READ"}), b"k" * 32, 1, 2)
+        for number in range(100)
+    )
+    await do(store, acts.keep(APP, keys=keys))
     await store.close()
 
 

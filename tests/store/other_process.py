@@ -8,22 +8,21 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from gateway.core.audit import AuditAction, AuditEvent
 from gateway.core.records import App
 from gateway.store.contract import Store
 from gateway.store.open import open_store
+from tests.store import acts
+from tests.store.acts import do
 
 
 async def obey(store: Store, path: Path, command: str, word: str) -> str:
     """Do one thing and say what came of it."""
-    event = AuditEvent(1, AuditAction.APP_DISABLED, word, word, "another process")
     match command:
-        case "disable":
-            return str(await store.set_app_disabled(word, True, event))
-        case "enable":
-            return str(await store.set_app_disabled(word, False, event))
+        case "disable" | "enable":
+            (done,) = await do(store, acts.switch_app(word, disabled=command == "disable"))
+            return str(bool(done.changes))
         case "create":
-            await store.create_app(App(word, "made elsewhere", "eu"), event)
+            await do(store, acts.make_app(App(word, "made elsewhere", "eu")))
             return "made"
         case "checkpoint":
             with sqlite3.connect(path) as database:

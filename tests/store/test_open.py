@@ -16,7 +16,9 @@ from gateway.store.database import write_ahead
 from gateway.store.file import require_sqlite
 from gateway.store.migrations import APPLICATION_ID, MIGRATIONS
 from gateway.store.open import open_store
-from tests.store.suite import APP, APP_MADE, KEY
+from tests.store import acts
+from tests.store.acts import do
+from tests.store.place import APP, the_app
 
 READONLY = "cannot be written; it, its directory and its -wal and -shm files must be writable."
 ROOT = Path(__file__).parents[2]
@@ -44,9 +46,9 @@ async def test_the_path_is_taken_as_it_is_written(
     """The store would be looked for in another place than the settings say."""
     monkeypatch.chdir(tmp_path)
     store = open_store(f"sqlite:///{name}" if relative else f"sqlite:///{tmp_path}/{name}", create=True)
-    await store.create_app(APP, APP_MADE)
+    await do(store, acts.make_app(APP))
     monkeypatch.chdir("/")
-    assert await store.find_app(APP.id) == APP
+    assert await the_app(store) == APP
     await store.close()
     assert entries(tmp_path) == [name]
 
@@ -67,17 +69,52 @@ async def test_the_path_is_taken_as_it_is_written(
         "memory://",
         "/var/lib/store.db",
         "postgres://user:hunter2@host/db",
-        "redis://user:hunter2@host/0",
+        "redis-cluster://user:hunter2@host/0",
         "hunter2hunter2hunter2://host",
     ],
 )
 def test_any_other_url_is_refused_and_not_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """A slip in the settings would start an empty store somewhere, or print the password in the URL."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StoreBroken, match="not one of 'sqlite:///path' and 'memory:'") as refused:
+    with pytest.raises(StoreBroken, match="not one of 'sqlite:///path', 'memory:' and 'redis://host:port'") as refused:
         open_store(url, create=True)
     assert "hunter2@" not in str(refused.value)
     assert entries(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:1",
+        "rediss://127.0.0.1:1/2",
+        "redis+sentinel://127.0.0.1:1,127.0.0.1:2/main",
+        "rediss+cluster://127.0.0.1:1,127.0.0.1:2",
+    ],
+)
+async def test_redis_is_not_connected_to_when_it_is_opened(url: str) -> None:
+    """A gateway would not start while its Redis is down, where it is to listen and answer 503."""
+    store = open_store(url)
+    await store.close()
+
+
+@pytest.mark.parametrize("url", ["redis://user:hunter2@127.0.0.1:1/0", "rediss+sentinel://:hunter2@127.0.0.1:1/main"])
+def test_a_password_in_a_url_is_refused_and_not_quoted(url: str) -> None:
+    """A password would be printed with the settings, or stand in the list of processes."""
+    with pytest.raises(StoreBroken, match=r"store\.password_file") as refused:
+        open_store(url)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_only_who_uses_redis_waits_for_its_client() -> None:
+    """Each command on an SQLite file would take the time of an import that it does not need."""
+    script = (
+        "import asyncio, sys\n"
+        "from gateway.store.open import open_store\n"
+        "asyncio.run(open_store('memory:').close())\n"
+        "print([name for name in sys.modules if 'redis' in name])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
 
 
 def test_a_missing_store_is_not_made_unasked(path: Path) -> None:
@@ -97,7 +134,7 @@ async def test_a_new_store_is_for_its_owner_only(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         store = open_store(f"sqlite:///{tmp_path}/deep/data/store.db", create=True)
-        await store.create_app(APP, APP_MADE)
+        await do(store, acts.make_app(APP))
     finally:
         os.umask(before)
     files = {"store.db": 0o600, "store.db-wal": 0o600, "store.db-shm": 0o600}
@@ -108,7 +145,7 @@ async def test_a_new_store_is_for_its_owner_only(tmp_path: Path) -> None:
 async def test_what_exists_is_opened_and_never_made_anew(made: Path) -> None:
     """Starting the gateway would wipe its keys."""
     store = open_store(f"sqlite:///{made}", create=True)
-    assert await store.find_app(APP.id) == APP
+    assert await the_app(store) == APP
     await store.close()
 
 
@@ -117,10 +154,11 @@ def test_many_that_make_it_at_once_make_one(path: Path) -> None:
     script = (
         "import asyncio, sys\n"
         "from gateway.store.open import open_store\n"
-        "from tests.store.suite import *\n"
+        "from gateway.core.records import App\n"
+        "from tests.store import acts\n"
         "async def main(path, app_id):\n"
         "    store = open_store(f'sqlite:///{path}', create=True, patience=60)\n"
-        "    await store.create_app(App(app_id, 'rival', 'eu'), APP_MADE)\n"
+        "    await acts.do(store, acts.make_app(App(app_id, 'rival', 'eu')))\n"
         "    await store.close()\n"
         "asyncio.run(main(*sys.argv[1:]))\n"
     )
@@ -248,20 +286,22 @@ def test_a_failed_opening_leaves_nothing_open(cut: Path) -> None:
 
 
 @pytest.fixture
-def half_wiped(made: Path) -> Path:
-    """The path of a store whose pages are all damaged but those of its tables' names."""
+def wiped_in_part(made: Path) -> Path:
+    """The path of a store in which the first page of the keys is damaged."""
+    with closing(sqlite3.connect(made)) as database:
+        ((page,),) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'api_key'").fetchall()
     image = bytearray(made.read_bytes())
-    image[2 * 4096 :] = b"\xa5" * (len(image) - 2 * 4096)
+    image[(page - 1) * 4096 : page * 4096] = b"\xa5" * 4096
     made.write_bytes(image)
     return made
 
 
-async def test_a_store_too_large_to_check_whole_is_opened(half_wiped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_too_large_to_check_whole_is_opened(wiped_in_part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gateway with millions of keys would take minutes to start, or take damage for an unknown key later."""
     monkeypatch.setattr("gateway.store.file.CHECKED_BYTES", 4096)
-    store = open_store(f"sqlite:///{half_wiped}")
+    store = open_store(f"sqlite:///{wiped_in_part}")
     with pytest.raises(StoreBroken, match="is damaged; restore it from a backup"):
-        await store.find_key(KEY.id)
+        await store.find_key("5a00000000000001")
     await store.close()
 
 
@@ -281,7 +321,7 @@ async def test_a_backup_in_another_journal_mode_is_taken(made: Path) -> None:
     store, other = open_store(f"sqlite:///{copy}"), open_store(f"sqlite:///{copy}")
     assert journal_mode(copy) == "wal"
     before = store.revision()
-    assert await other.set_app_disabled(APP.id, True, APP_MADE)
+    await do(other, acts.switch_app(APP.id, disabled=True))
     assert store.revision() == before + 1
     await store.close()
     await other.close()
@@ -295,8 +335,8 @@ def test_a_file_system_without_shared_memory_is_named(path: Path) -> None:
 
 def test_an_old_sqlite_is_named() -> None:
     """On an old system the gateway would fail with an error about the word STRICT."""
-    require_sqlite((3, 37, 0))
-    with pytest.raises(StoreBroken, match=r"^SQLite 3.37.0 or newer is needed, and Python was built with 3.34.1.$"):
+    require_sqlite((3, 38, 0))
+    with pytest.raises(StoreBroken, match=r"^SQLite 3.38.0 or newer is needed, and Python was built with 3.34.1.$"):
         require_sqlite((3, 34, 1))
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import secrets
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from gateway.app import App
+from gateway.core.ledger import Who
 from gateway.core.records import App as AppRecord
 from gateway.core.token import Prefixes
-from gateway.keys.create import create_app, create_key, create_user_token
+from gateway.keys.keeper import Keeper
 from gateway.log import RequestLog, Sink
 from gateway.settings import load_settings
 from gateway.store.contract import Store
@@ -159,12 +159,10 @@ async def running(
 
 
 async def _with_tokens(app: App, store: Store, upstream: Echo, log_file: Path) -> Running:
-    now = time.time_ns() // 1_000_000
-    made: dict[str, Any] = {"now": now, "entropy": secrets.token_bytes}
-    owner = await create_app(store, "demo", "eu", regions=["eu"], **made)
+    keeper = Keeper(store, Who("test", "test"), secrets.token_bytes, Prefixes())
+    owner = await keeper.create_app("demo", "eu", regions=["eu"])
     keys = {}
     for name, scopes in [*((scope, (scope,)) for scope in SCOPES), ("all", SCOPES)]:
-        _, secret = await create_key(store, owner.id, name, scopes, known_scopes=SCOPES, prefixes=Prefixes(), **made)
-        keys[name] = secret.reveal()
-    _, _, token = await create_user_token(store, owner.id, user_id=OWN_USER, prefixes=Prefixes(), **made)
-    return Running(app, store, upstream, owner, token.reveal(), keys, log_file)
+        keys[name] = (await keeper.create_key(owner.id, name, scopes, known_scopes=SCOPES)).token.reveal()
+    user = await keeper.create_user_token(owner.id, user_id=OWN_USER)
+    return Running(app, store, upstream, owner, user.token.reveal(), keys, log_file)

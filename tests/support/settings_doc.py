@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel
@@ -86,8 +86,10 @@ def _kind(kind: Any) -> str:
     arguments = get_args(kind)
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice}`" for choice in arguments)
-    if get_origin(kind) is UnionType:
+    if get_origin(kind) in (Union, UnionType):
         return _kind(next(part for part in arguments if part is not NoneType))
+    if get_origin(kind) is Annotated:
+        return _kind(arguments[0])
     if get_origin(kind) is tuple:
         return "list"
     if get_origin(kind) is Mapping:

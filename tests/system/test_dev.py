@@ -1,5 +1,6 @@
 """`gateway dev`: what a newcomer starts, pastes and edits."""
 
+import asyncio
 import json
 import shutil
 import stat
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from tests.support.command import Command, command
+from tests.support.command import Command, command, said
 from tests.support.echo import Echo
+from tests.support.redis_servers import require_redis, single
 from tests.support.running import OWN, message
 from tests.support.sweep import Sweep
 from tests.support.vectors import VENDOR_SCHEMA
@@ -117,6 +119,24 @@ async def everybody_may_what_they_may(told: dict[str, Any]) -> None:
     status, _, answer = await ask(url, first["token"], message(f'{{ user(user_id: "{second["id"]}") {{ id }} }}'))
     assert (status, reasons(answer)) == (403, ["not_own_data"])
     assert (await ask(url, first["token"], message("{ __schema { queryType { name } } }")))[0] == 200
+
+
+async def test_a_store_elsewhere(place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whoever tries a gateway with Redis would have to make the store first, or find other keys in it by commands."""
+    require_redis()
+    with single(tmp_path_factory.mktemp("redis") / "server") as redis:
+        words = ("--store", redis.url, "--data", "elsewhere")
+        async with developing(place, *words) as (started, told):
+            async with asyncio.timeout(30):  # a server that is busy may be asked again
+                while (await ask(told["url"], told["users"][0]["token"]))[0] != 200:
+                    pass
+            code, listed = await said(place, "keys", "list", "--data", "elsewhere", "--json", name="list")
+            assert code == 0, listed
+            assert {key["id"] for key in json.loads(listed)} == {key["id"] for key in told["keys"]}
+            assert await started.stop() == 0
+        async with developing(place, *words) as (_, again):
+            assert [again[name] for name in ("apps", "keys", "users")] == [told[n] for n in ("apps", "keys", "users")]
+        assert not (place / "elsewhere" / "gateway.db").exists()
 
 
 async def test_a_backend_of_ones_own(place: Path) -> None:

@@ -86,8 +86,8 @@ async def made_by_commands(directory: Path) -> dict[str, str]:
     of_demo = ("--app", demo["id"])
     key = await made(directory, "keys", "create", *CONFIG, *of_demo, "--name", "reader", "--scope", "USER_READ")
     user = await made(directory, "users", "create", *CONFIG, *of_demo, "--id", OWN_USER)
-    assert key.keys() == {"id", "app", "name", "scopes", "expires_at", "token"}
-    assert user.keys() == {"id", "app", "external_id", "expires_at", "token"}
+    assert key.keys() >= {"id", "app", "name", "scopes", "state", "created_at", "expires_at", "token"}
+    assert user.keys() >= {"id", "app", "external_id", "expires_at", "token"}
     return {"key": key["token"], "user": user["token"]}
 
 

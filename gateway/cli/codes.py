@@ -1,0 +1,13 @@
+"""The exit codes of the commands, as the end of each help text tells them."""
+
+from typing import Final
+
+FAILED: Final = 1  # a store that is away, a file that cannot be read
+USAGE: Final = 2  # as typer says it
+REFUSED: Final = 3
+INTERRUPTED: Final = 130  # 128 and SIGINT, as shells say it
+
+EPILOG: Final = (
+    "Exit codes: 0 done, 1 store away or a file at fault, 2 wrong usage, 3 refused, 130 interrupted. No command takes a"
+    " token or a password as an argument."
+)

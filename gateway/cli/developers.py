@@ -1,0 +1,73 @@
+"""`gateway developers`: people, and what they may do with an app's keys."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import typer
+
+from gateway.cli.codes import EPILOG
+from gateway.cli.finding import OfAnyApp, OfApp, app_seen, hinted
+from gateway.cli.opening import Config, Data, Desk, at_desk, chosen
+from gateway.cli.output import AsJson, faults_told, print_list, print_record
+from gateway.cli.views import DEVELOPER_HEADINGS, developer_row, developer_view
+from gateway.core.ledger import Done
+from gateway.core.records import Developer, Role
+from gateway.core.wishes import normal_email
+
+developers = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="People, and what they may do with an app's keys.")
+
+Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The person's e-mail address.")]
+
+
+@developers.command("list", epilog=EPILOG)
+def list_developers(app: OfAnyApp = None, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Who has a role in an app."""
+
+    async def found(desk: Desk) -> AsyncIterator[Developer]:
+        if app is not None:
+            await app_seen(desk, app)
+        async for developer in desk.store.developers(app):
+            yield developer
+
+    async def work(desk: Desk) -> None:
+        await print_list(found(desk), developer_view, DEVELOPER_HEADINGS, developer_row, as_json=as_json)
+
+    with faults_told(as_json=as_json):
+        at_desk(chosen(config, data), work)
+
+
+@developers.command("grant", epilog=EPILOG)
+def grant(
+    email: Email,
+    app: OfApp,
+    role: Annotated[
+        Role, typer.Option("--role", help="A developer may make and end keys, a spectator look at them.")
+    ] = Role.DEVELOPER,
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a person a role in an app, instead of the one before."""
+
+    async def work(desk: Desk) -> Done:
+        async with hinted(desk.store, app=app):
+            return await desk.keeper.grant(app, email, role)
+
+    with faults_told(as_json=as_json):
+        done = at_desk(chosen(config, data), work)
+        view = developer_view(Developer(app, normal_email(email), role))
+        print_record("Role given.", view, as_json=as_json, replicated=done.replicated)
+
+
+@developers.command("remove", epilog=EPILOG)
+def remove(email: Email, app: OfApp, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Take a person's role in an app. The keys of the app stay as they are."""
+
+    async def work(desk: Desk) -> Done:
+        async with hinted(desk.store, app=app):
+            return await desk.keeper.remove(app, email)
+
+    with faults_told(as_json=as_json):
+        done = at_desk(chosen(config, data), work)
+        view = {"app": app, "email": normal_email(email), "role": None}
+        print_record("Role taken.", view, as_json=as_json, replicated=done.replicated)

@@ -1,0 +1,131 @@
+"""`gateway users`: SDK users and their tokens."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import typer
+
+from gateway.cli.codes import EPILOG
+from gateway.cli.finding import OfAnyApp, OfApp, Yes, app_seen, confirm, hinted, user_seen
+from gateway.cli.intake import import_users
+from gateway.cli.opening import Config, Data, Desk, at_desk, chosen
+from gateway.cli.output import AsJson, faults_told, print_list, print_record
+from gateway.cli.views import USER_HEADINGS, View, app_view, user_row, user_view
+from gateway.core.records import App, User
+from gateway.keys.keeper import MadeUserToken
+
+users = typer.Typer(
+    no_args_is_help=True, epilog=EPILOG, help="SDK users and their tokens, which reach their own data only."
+)
+users.command("import", epilog=EPILOG)(import_users)
+
+UserId = Annotated[str, typer.Argument(metavar="USER", help="The id of the user.")]
+
+
+@users.command("create", epilog=EPILOG)
+def create(
+    app: OfApp,
+    external_id: Annotated[
+        str | None, typer.Option("--external-id", help="What the user is called elsewhere.", show_default=False)
+    ] = None,
+    user_id: Annotated[
+        str | None, typer.Option("--id", help="The id of a user that exists upstream.", show_default=False)
+    ] = None,
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token for a user, and the user if there is none yet, and print it, once."""
+
+    async def work(desk: Desk) -> MadeUserToken:
+        async with hinted(desk.store, app=app):
+            return await desk.keeper.create_user_token(app, external_id=external_id, user_id=user_id)
+
+    with faults_told(as_json=as_json):
+        made = at_desk(chosen(config, data), work)
+        view = {
+            **user_view(made.user),
+            "token_id": made.record.id,
+            "created_at": made.record.created_at,
+            "expires_at": made.record.expires_at,
+        }
+        print_record("User token made.", view, as_json=as_json, token=made.token, now=made.record.created_at)
+
+
+@users.command("list", epilog=EPILOG)
+def list_users(app: OfAnyApp = None, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """The users of an app."""
+
+    async def found(desk: Desk) -> AsyncIterator[User]:
+        if app is not None:
+            await app_seen(desk, app)
+        async for user in desk.store.users(app):
+            yield user
+
+    async def work(desk: Desk) -> None:
+        await print_list(found(desk), user_view, USER_HEADINGS, user_row, as_json=as_json)
+
+    with faults_told(as_json=as_json):
+        at_desk(chosen(config, data), work)
+
+
+@users.command("disable", epilog=EPILOG)
+def disable(user: UserId, app: OfApp, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Let none of a user's tokens through, from the next request on; 'enable' takes it back."""
+    _switch(app, user, config, data, disabled=True, as_json=as_json)
+
+
+@users.command("enable", epilog=EPILOG)
+def enable(user: UserId, app: OfApp, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Let a user's good tokens through again."""
+    _switch(app, user, config, data, disabled=False, as_json=as_json)
+
+
+def _switch(app: str, user_id: str, config: Config, data: Data, *, disabled: bool, as_json: bool) -> None:
+    async def work(desk: Desk) -> tuple[User, bool]:
+        async with hinted(desk.store, app=app, user=user_id):
+            done = await desk.keeper.switch_user(app, user_id, disabled=disabled)
+        return await user_seen(desk, app, user_id), done.replicated
+
+    with faults_told(as_json=as_json):
+        user, replicated = at_desk(chosen(config, data), work)
+        title = "User disabled." if disabled else "User enabled."
+        print_record(title, user_view(user), as_json=as_json, replicated=replicated)
+
+
+@users.command("end-tokens", epilog=EPILOG)
+def end_tokens(
+    app: OfApp,
+    user: Annotated[
+        str | None, typer.Argument(metavar="[USER]", help="The id of the user.", show_default=False)
+    ] = None,
+    everybody: Annotated[
+        bool, typer.Option("--all", help="The tokens of all users of the app; asks for the app's name.")
+    ] = False,
+    yes: Yes = False,
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """End every token that a user has now, or all users of an app have. New ones can be made."""
+    if everybody == (user is not None):
+        raise typer.BadParameter("say whose tokens: USER, or --all for all users of the app")
+
+    async def look(desk: Desk) -> App:
+        return (await app_seen(desk, app))[0]
+
+    async def end_all(desk: Desk) -> tuple[View, bool]:
+        done = await desk.keeper.end_app_tokens(app)
+        return app_view((await app_seen(desk, app))[0]), done.replicated
+
+    async def end_one(desk: Desk) -> tuple[View, bool]:
+        async with hinted(desk.store, app=app, user=user):
+            done = await desk.keeper.end_user_tokens(app, user or "")
+        return user_view(await user_seen(desk, app, user or "")), done.replicated
+
+    with faults_told(as_json=as_json):
+        settings = chosen(config, data)
+        if everybody:
+            confirm(at_desk(settings, look), "This ends the tokens of all users of the app at once.", yes=yes)
+        view, replicated = at_desk(settings, end_all if everybody else end_one)
+        print_record("Tokens ended.", view, as_json=as_json, replicated=replicated)

@@ -1,0 +1,132 @@
+"""What an act sees of an app, and what it changes: the values between the rules of a life and the stores.
+
+An act is a pure function from a `Snapshot` to `Changes`, or it raises `ActRefused`. A store runs it so that nothing the
+snapshot shows has changed when the changes are kept, and keeps all of them or none, with their events.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gateway.core.audit import AuditEvent
+from gateway.core.records import App, KeyRecord, Role, User, UserTokenRecord
+
+
+class ActReason(StrEnum):
+    """Why an act was refused, for programs; the message beside it is for people."""
+
+    WISH_INVALID = "wish_invalid"  # a name, scope, time or address that cannot be
+    UNKNOWN_APP = "unknown_app"
+    UNKNOWN_KEY = "unknown_key"
+    UNKNOWN_USER = "unknown_user"
+    UNKNOWN_DEVELOPER = "unknown_developer"
+    ID_TAKEN = "id_taken"
+    EXTERNAL_ID_TAKEN = "external_id_taken"
+    TOO_MANY_KEYS = "too_many_keys"
+    KEY_ENDED = "key_ended"
+    ALREADY_ROTATED = "already_rotated"
+    ROTATION_IN_PROGRESS = "rotation_in_progress"
+    STORE_NOT_EMPTY = "store_not_empty"
+    NOT_CONFIRMED = "not_confirmed"
+
+
+class ActRefused(Exception):
+    """The act is against the rules; nothing was changed."""
+
+    def __init__(self, reason: ActReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an act wants to see, beside the app and all of its keys that may still work."""
+
+    app_id: str
+    keys: tuple[str, ...] = ()
+    user_id: str | None = None
+    external_id: str | None = field(default=None, repr=False)
+    tokens: tuple[str, ...] = ()
+    roles: bool = False
+    more_users: tuple[str, ...] = ()  # for imports: by their ids
+    more_external_ids: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Every user asked for by its id."""
+        return self.more_users if self.user_id is None else (self.user_id, *self.more_users)
+
+    @property
+    def external_ids(self) -> tuple[str, ...]:
+        """Every user asked for by its external id."""
+        return self.more_external_ids if self.external_id is None else (self.external_id, *self.more_external_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a store showed at `now` (the store's own clock).
+
+    `keys` holds every key of the app that may still work, and those asked for that are the app's; `users` and `tokens`
+    those asked for (a user by either id). `taken` are the asked ids of keys and tokens that belong to anything else:
+    another app's or another kind's. Roles, by e-mail address, only when asked for.
+    """
+
+    now: int
+    app: App | None = None
+    keys: Mapping[str, KeyRecord] = field(default_factory=dict)
+    users: Mapping[str, User] = field(default_factory=dict)
+    tokens: Mapping[str, UserTokenRecord] = field(default_factory=dict)
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
+
+    def external(self, external_id: str) -> User | None:
+        """The user with this external id, if it was asked for."""
+        return next((user for user in self.users.values() if user.external_id == external_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be kept: records whole, as they are to be, and the events that tell of it. A role of None is removed.
+
+    Without anything in it nothing is written at all.
+    """
+
+    app: App | None = None
+    keys: tuple[KeyRecord, ...] = ()
+    users: tuple[User, ...] = ()
+    tokens: tuple[UserTokenRecord, ...] = ()
+    roles: Mapping[str, Role | None] = field(default_factory=dict)
+    events: tuple[AuditEvent, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.app or self.keys or self.users or self.tokens or self.roles or self.events)
+
+
+Decide = Callable[[Snapshot], Changes]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What to look at, and what to do then."""
+
+    asked: Asked
+    decide: Decide
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An act that was kept (or changed nothing) at `at`; `replicated` is False when a replica there is did not confirm
+    it in time."""
+
+    changes: Changes
+    at: int
+    replicated: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who acts, through which door: for the events of the act."""
+
+    actor: str
+    source: str

@@ -1,0 +1,65 @@
+"""`DELETE /keys/self`: a key ends itself, as whoever holds one that leaked can do at once and without a person."""
+
+import secrets
+from typing import Final
+
+import orjson
+import structlog
+
+from gateway.core.decision import Reason, Unavailable, refuse
+from gateway.core.ledger import ActRefused, Who
+from gateway.core.records import Fault, RevokedWhy
+from gateway.core.times import iso_time
+from gateway.core.token import Prefixes
+from gateway.keys.keeper import Keeper
+from gateway.metrics import Metrics
+from gateway.proxy.authenticate import CredentialRefused, Proven
+from gateway.store.contract import Store, StoreUnavailable
+
+_log: Final = structlog.get_logger()
+
+# Looked at before the routes of the settings, so that no rule there and no report mode changes who may do this.
+PATH: Final = "/keys/self"
+BODY_BYTES: Final = 1024  # Nothing is expected in it; some clients send an empty object with every request.
+
+_NOT_REPLICATED: Final = (
+    "The key has ended, but no replica of the store has confirmed it yet. Should the store fail over at this moment, it"
+    " may be forgotten: send a request with the key in a minute, and expect it to be refused."
+)
+
+
+class OwnKeys:
+    """Ends keys for their holders, who need no scope for it: a key may always be got rid of."""
+
+    def __init__(self, store: Store, prefixes: Prefixes, metrics: Metrics) -> None:
+        self._store = store
+        self._prefixes = prefixes
+        self._metrics = metrics
+
+    async def end(self, key_id: str) -> bytes:
+        """The key has ended, for every request from now on; what its holder is told, as JSON.
+
+        Raises `Unavailable` when the store could not keep it: then it has not.
+        """
+        keeper = Keeper(self._store, Who(f"key:{key_id}", "traffic"), secrets.token_bytes, self._prefixes)
+        try:
+            done = await keeper.revoke_key(key_id, RevokedWhy.BY_HOLDER)
+        except StoreUnavailable as error:
+            raise Unavailable(Reason.KEY_NOT_REVOKED, str(error), retry_after=1) from error
+        except ActRefused as refused:  # the record, which was there a moment before, is not
+            raise CredentialRefused(Fault.UNKNOWN) from refused
+        # Nothing changed: it had ended a moment before, by somebody else or by this act, whose first answer was lost.
+        revoked_at = next((key.revoked_at for key in done.changes.keys), None) or done.at
+        told: dict[str, object] = {"id": key_id, "revoked_at": iso_time(revoked_at), "replicated": done.replicated}
+        if not done.replicated:
+            self._metrics.unreplicated += 1
+            _log.warning("no replica confirmed a revocation", key=key_id)
+            told["warning"] = _NOT_REPLICATED
+        return orjson.dumps(told)
+
+
+def key_only(proven: Proven) -> str:
+    """The id of the key that is calling; anybody else is refused."""
+    if proven.key_id is None:
+        raise refuse(Reason.KEYS_ONLY, "A user token ends by itself, or with its user.")
+    return proven.key_id

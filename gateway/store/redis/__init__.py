@@ -1,0 +1,1 @@
+"""The store on Redis, for many gateways: single, Sentinel or Cluster."""

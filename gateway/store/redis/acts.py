@@ -1,0 +1,211 @@
+"""Acts on Redis: read how an app stands, decide, and write if it still stands so; otherwise once more."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from gateway.core.ledger import Act, ActRefused, Asked, Changes, Done, Snapshot
+from gateway.core.takings import taken_by
+from gateway.store.contract import StoreUnavailable
+from gateway.store.redis.draft import Draft
+from gateway.store.redis.layout import tag_of
+from gateway.store.redis.lookups import what_lies_there
+from gateway.store.redis.nodes import Kept, Nodes, Question
+from gateway.store.redis.register import Register
+from gateway.store.redis.standing import Standing, Wanted, standing
+
+TOGETHER: Final = 500  # what is asked for by the acts of one step: some milliseconds of a server's time
+AT_ONCE: Final = 200  # apps whose acts are in one round
+TRIES: Final = 200  # of one act, while others change the app again and again
+LONGEST_PAUSE: Final = 0.05  # seconds between two tries
+
+Result = Done | ActRefused
+
+
+@dataclass(slots=True)
+class _Queue:
+    """The acts about one app that are still to be done, with their places among the results."""
+
+    acts: deque[tuple[int, Act]] = field(default_factory=deque)
+    tries: int = 0
+
+    def step(self) -> list[tuple[int, Act]]:
+        """The acts to be done in one step: fewer after each try that failed, so that a long step gets its turn too."""
+        step: list[tuple[int, Act]] = []
+        room = max(1, TOGETHER >> self.tries)
+        for place, act in self.acts:
+            asked = act.asked
+            room -= 1 + len(asked.keys) + len(asked.tokens) + len(asked.users) + len(asked.external_ids)
+            if step and room < 0:
+                break
+            step.append((place, act))
+        return step
+
+
+@dataclass(slots=True)
+class _Step:
+    """Acts about one app that are done together: what they decided, and what came of it.
+
+    `outcome` is whether it is kept (False: somebody else changed the app before), or why that is not known.
+    """
+
+    queue: _Queue
+    acts: list[tuple[int, Act]]
+    standing: Standing
+    identity: str
+    draft: Draft = field(init=False)
+    claims: list[Question] = field(init=False)
+    decided: list[Changes | ActRefused] = field(default_factory=list)
+    outcome: bool | StoreUnavailable = True
+    replicated: bool = True
+
+    def __post_init__(self) -> None:
+        self.draft = Draft(self.standing)
+        for _, act in self.acts:
+            seen = self.standing.seen_by(act.asked)
+            try:
+                changes = act.decide(seen)
+            except ActRefused as refused:
+                self.decided.append(refused)
+            else:
+                self.decided.append(changes)
+                self.draft.add(changes, taken_by(seen, changes))
+        self.claims = self.draft.claims(self.identity)
+
+    @property
+    def tag(self) -> str:
+        """The slot tag of the app."""
+        return self.standing.names.tag
+
+    def results(self) -> Iterator[tuple[int, Result]]:
+        """What came of each act, with its place."""
+        for (place, _), one in zip(self.acts, self.decided, strict=True):
+            yield place, one if isinstance(one, ActRefused) else Done(one, self.standing.now, self.replicated)
+
+
+class Acts:
+    """Does acts. Within a process, one at a time changes an app; between processes, whoever is quicker."""
+
+    def __init__(self, nodes: Nodes, register: Register) -> None:
+        self._nodes = nodes
+        self._register = register
+        self._locks = WeakValueDictionary[str, asyncio.Lock]()
+
+    @property
+    def _identity(self) -> str:
+        return self._nodes.identity or ""  # which is known once anything was read
+
+    async def look(self, asked: Sequence[Asked]) -> list[Snapshot]:
+        """What acts would see now."""
+        stands = await self._standings([Wanted.by([one]) for one in asked])
+        return [it.seen_by(one) for it, one in zip(stands, asked, strict=True)]
+
+    async def act(self, acts: Sequence[Act]) -> list[Result]:
+        """Do each act; raise `StoreUnavailable` after all were tried when some could not be done."""
+        queues: dict[str, _Queue] = {}
+        for place, act in enumerate(acts):
+            queues.setdefault(act.asked.app_id, _Queue()).acts.append((place, act))
+        results: dict[int, Result] = {}
+        failures: list[StoreUnavailable] = []
+        async with self._alone(sorted(queues)):
+            while waiting := [queue for queue in queues.values() if queue.acts]:
+                for step in await self._take(waiting[:AT_ONCE]):
+                    failures += self._settle(step, results)
+                await _pause(max(queue.tries for queue in waiting))
+        if failures:
+            raise failures[0]
+        return [results[place] for place in range(len(acts))]
+
+    async def _take(self, queues: Sequence[_Queue]) -> list[_Step]:
+        """One step for each of the apps: read, decided, written."""
+        taken = [queue.step() for queue in queues]
+        stands = await self._standings([Wanted.by([act.asked for _, act in acts]) for acts in taken])
+        steps = [_Step(*each, self._identity) for each in zip(queues, taken, stands, strict=True)]
+        await self._commit([step for step in steps if not step.claims])
+        # Then what needs more than one slot, so that of two acts that want the same id the one before has it.
+        claiming = [step for step in steps if step.claims]
+        await self._write([(step, claim) for step in claiming for claim in step.claims])
+        await self._commit([step for step in claiming if step.outcome is True])
+        return steps
+
+    async def _commit(self, steps: Sequence[_Step]) -> None:
+        """Write what the steps have changed. One that changes nothing reads, so as to learn whether replicas have all
+        that it was decided by."""
+        await self._write([(step, step.draft.writing(self._identity)) for step in steps])
+
+    async def _write(self, writes: Sequence[tuple[_Step, Question]]) -> None:
+        """Write for the steps, each of which learns what came of it."""
+        answers = await self._nodes.keep_many([question for _, question in writes])
+        for (step, (tag, _)), kept in zip(writes, answers, strict=True):
+            outcome = self._outcome(tag, kept)
+            step.replicated &= kept.replicated
+            if step.outcome is True:
+                step.outcome = outcome
+
+    def _outcome(self, tag: str, kept: Kept) -> bool | StoreUnavailable:
+        if isinstance(kept.value, StoreUnavailable):
+            return kept.value
+        try:
+            with self._nodes.reading(tag):
+                identity, what, *_ = kept.value
+                self._nodes.confirmed(tag, identity)
+                return {b"kept": True, b"changed": False}[what]
+        except StoreUnavailable as error:
+            return error
+
+    def _settle(self, step: _Step, results: dict[int, Result]) -> list[StoreUnavailable]:
+        """What came of a step, told to everybody; or why it could not be done."""
+        queue = step.queue
+        if step.outcome is True:
+            queue.tries = 0
+            for taking in step.draft.takings:
+                self._register.note(taking)
+            for place, result in step.results():
+                queue.acts.popleft()
+                results[place] = result
+            return []
+        queue.tries += 1
+        failure = step.outcome
+        if failure is False and queue.tries < TRIES:
+            return []
+        queue.acts.clear()
+        return [failure or StoreUnavailable("Others change the app without a pause: nothing was changed. Try again.")]
+
+    async def _standings(self, wanted: Sequence[Wanted]) -> list[Standing]:
+        """How the apps stand."""
+        asked = [one.questions() for one in wanted]
+        answers = iter(await self._nodes.ask_many([question for questions in asked for question in questions]))
+        return [
+            self._standing(one, [next(answers) for _ in questions])
+            for one, questions in zip(wanted, asked, strict=True)
+        ]
+
+    def _standing(self, wanted: Wanted, answers: Sequence[Any]) -> Standing:
+        tag = wanted.names.tag
+        with self._nodes.reading(tag):
+            self._nodes.confirmed(tag, answers[0][0])
+            strangers = {
+                one: what_lies_there(self._nodes, tag_of(one), one, answer)[0]
+                for one, answer in zip(wanted.strangers, answers[1:], strict=True)
+            }
+            return standing(wanted, answers[0], strangers)
+
+    @asynccontextmanager
+    async def _alone(self, app_ids: Sequence[str]) -> AsyncIterator[None]:
+        """Until the end, nobody else in this process changes these apps; they are given in one order by all."""
+        async with AsyncExitStack() as held:
+            for app_id in app_ids:
+                lock = self._locks.setdefault(app_id, asyncio.Lock())
+                await held.enter_async_context(lock)
+            yield
+
+
+async def _pause(tries: int) -> None:
+    """Wait a little, by chance, so that two that stood in each other's way do not do so again."""
+    if tries:
+        await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.001 * 2**tries)))  # noqa: S311 - no secret

@@ -1,0 +1,193 @@
+"""One ear: a subscription to one primary, with a heartbeat of its own that proves it hears.
+
+redis-py's own subscription raises nothing while a server is frozen or the network swallows everything. An ear publishes
+heartbeats on the very primary that it listens to, on the way that look-ups and acts take, and waits for them on its
+subscription. One that comes back proves that everything published there before it was sent has been heard as well.
+"""
+
+import asyncio
+import math
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from redis.exceptions import RedisError
+
+from gateway.store.contract import StoreBroken, StoreUnavailable
+from gateway.store.redis.faults import NoAnswer
+from gateway.store.redis.health import Offset, offset
+from gateway.store.redis.node import Node
+
+BEAT: Final = 0.25
+SILENCE: Final = 0.75  # when no heartbeat of this long or less ago has come back, an ear is deaf
+GIVEN_UP: Final = 1.0  # and after this it connects anew; a short stall may pass between the two
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 1.0
+OFFSETS: Final = 8  # of the last two seconds; the one that was measured quickest is the truest
+
+
+class Deaf(Exception):
+    """The ear does not hear. Never leaves it."""
+
+
+# What an ear meets and outlives, by connecting anew: anything else is a fault of ours.
+_TROUBLE: Final = (Deaf, NoAnswer, StoreUnavailable, RedisError, OSError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Seconds: `monotonic` for lengths of time, `wall` since 1970, to be compared with a server's."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+
+
+class Mind(Protocol):
+    """To whom an ear belongs."""
+
+    async def channel(self, node: Node) -> str:
+        """Where a primary tells what was taken away, once it is known to be of the right store."""
+
+    async def prepare(self, node: Node) -> None:
+        """Tell a primary what it may have forgotten. Only then hearing it counts."""
+
+    async def attend(self, node: Node) -> None:
+        """Go on caring for a primary while it is heard; does not return."""
+
+    def heard(self, ear: "Ear", message: bytes) -> None:
+        """Take in what was taken away."""
+
+    def proved(self) -> None:
+        """Hearing was proved once more."""
+
+    def lost(self) -> None:
+        """A primary is not heard any more."""
+
+
+class Ear:
+    """Hears what is published on one primary. `proven` is when, by the monotonic clock, the newest heartbeat that came
+    back was sent: what was published there before has been heard. `broken` says why it is no store, if it is none."""
+
+    def __init__(self, node: Node, mind: Mind, clocks: Clocks) -> None:
+        self.node = node
+        self.tags = node.tags
+        self.proven = -math.inf
+        self.broken = ""
+        self._mind = mind
+        self._clocks = clocks
+        self._prepared = False
+        self._own = b""
+        self._sent: dict[bytes, float] = {}
+        self._newest = -math.inf  # as `proven`, also before the primary is prepared
+        self._offsets = deque[Offset](maxlen=OFFSETS)
+
+    @property
+    def offset(self) -> Offset:
+        """How the primary's clock stands to ours."""
+        return min(self._offsets, key=lambda measured: measured.error, default=Offset())
+
+    async def listen(self) -> None:
+        """Hear until cancelled, and connect anew as often as need be."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self._listen()
+            except* StoreBroken as broken:
+                self.broken = _sentence(broken)
+            except* _TROUBLE:
+                self.broken = ""
+            pause = FIRST_PAUSE if self._prepared else min(2 * pause, LONGEST_PAUSE)
+            self._lose()
+            await asyncio.sleep(pause)
+
+    async def _listen(self) -> None:
+        channel = await self._mind.channel(self.node)
+        self._own = f"{channel}:{secrets.token_hex(8)}".encode()
+        connection: Any = self.node.connection()
+        try:
+            async with asyncio.timeout(SILENCE):
+                await connection.connect()
+                await connection.send_command("SUBSCRIBE", channel, self._own)
+                for _ in range(2):  # one answer for each channel, and nothing between them
+                    await connection.read_response()
+            self._newest = self._clocks.monotonic()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._hear(connection))
+                tasks.create_task(self._beat())
+                tasks.create_task(self._care())
+        finally:
+            await connection.disconnect(nowait=True)
+
+    async def _hear(self, connection: Any) -> None:
+        while True:
+            message = await connection.read_response(timeout=SILENCE)
+            if message is not None:
+                self._take(message)
+            if self._clocks.monotonic() - self._newest > GIVEN_UP:
+                raise Deaf
+
+    def _take(self, message: object) -> None:
+        match message:
+            case [b"message", channel, bytes(data)] if channel == self._own:
+                self._came_back(data)
+            case [b"message", _, bytes(data)]:
+                self._mind.heard(self, data)
+            case _:
+                raise Deaf
+
+    def _came_back(self, beat: bytes) -> None:
+        sent = self._sent.get(beat)
+        if sent is None:
+            return
+        self._sent = {other: at for other, at in self._sent.items() if at > sent}
+        self._newest = max(self._newest, sent)
+        self._prove()
+
+    async def _beat(self) -> None:
+        number = 0
+        while True:
+            number += 1
+            began = self._clocks.monotonic()
+            with suppress(NoAnswer, RedisError):  # what was not sent does not come back, and that is what counts
+                await self._send(b"%d" % number, began)
+            await asyncio.sleep(max(0.0, began + BEAT - self._clocks.monotonic()))
+
+    async def _send(self, beat: bytes, began: float) -> None:
+        self._sent[beat] = began
+        asked = self._clocks.wall()
+        _, now, role = await self.node.pipeline([("PUBLISH", self._own, beat), ("TIME",), ("ROLE",)])
+        took = self._clocks.monotonic() - began
+        match now, role:
+            case [[seconds, microseconds], [b"master", *_]]:
+                self._offsets.append(offset(asked, took, int(seconds) + int(microseconds) / 1e6))
+            case _:
+                raise Deaf  # a replica hears late; and what hears heartbeats only because it is slow to know, never
+
+    async def _care(self) -> None:
+        await self._mind.prepare(self.node)
+        self._prepared = True
+        self.broken = ""
+        self._prove()
+        await self._mind.attend(self.node)
+
+    def _prove(self) -> None:
+        if self._prepared:
+            self.proven = self._newest
+            self._mind.proved()
+
+    def _lose(self) -> None:
+        self._prepared = False
+        self._sent.clear()
+        self.proven = -math.inf
+        self._mind.lost()
+
+
+def _sentence(error: BaseException) -> str:
+    """What the first of nested errors says."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)

@@ -1,0 +1,200 @@
+"""Lists of everything, read page by page.
+
+A page is read together with the store's identity, since a server that has lost its data has empty lists; and, where it
+goes on from the page before, with the run id of the server: another process does not know the place where it was left.
+"""
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from redis.exceptions import RedisError, ResponseError
+
+from gateway.core.records import App, Developer, KeyRecord, User, UserTokenRecord
+from gateway.store.contract import StoreUnavailable
+from gateway.store.redis.encoding import TOKEN, decode_app, decode_key, decode_roles, decode_token, decode_user
+from gateway.store.redis.faults import NoAnswer
+from gateway.store.redis.layout import TAGS, Names, apps_key, id_key, identity_key
+from gateway.store.redis.node import Command, Node
+from gateway.store.redis.nodes import Nodes
+
+T = TypeVar("T")
+
+PAGE: Final = 500  # records read together
+APPS: Final = 50  # apps whose first pages are read together
+
+_IDS: Final = "{??}:id:*"  # where keys and user tokens lie
+_ID: Final = len("{ab}:id:")
+_RUN_ID: Final = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
+
+Listed = tuple[Names, str]  # an id of a key or user, and whose it is
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """How a list of an app's is read from a place on: what to ask, and the ids with the next place in an answer."""
+
+    ask: Callable[[Names, int], Command]
+    read: Callable[[int, Any], tuple[Sequence[bytes], int]]  # 0 is the end
+
+
+class Lists:
+    """Reads the lists of records."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
+
+    async def apps(self) -> AsyncIterator[App]:
+        """All apps."""
+        for tag in TAGS:
+            (ids,) = await self._nodes.read(tag, [("SMEMBERS", apps_key(tag))])
+            names = [Names(one.decode()) for one in sorted(ids)]
+            for some in pieces(names, PAGE):
+                texts = await self._nodes.read(tag, [("GET", each.of("app")) for each in some])
+                for each, text in zip(some, texts, strict=True):
+                    with self._nodes.reading(tag):
+                        app = decode_app(each.of("app"), each.app_id, text).app
+                    yield app
+
+    async def keys(self, app_id: str | None) -> AsyncIterator[KeyRecord]:
+        """All keys, or those of an app; oldest first within an app."""
+        async for tag, some in self._listed(app_id, _KEYS):
+            names = [id_key(tag, key_id) for _, key_id in some]
+            texts = await self._nodes.read(tag, [("GET", name) for name in names])
+            for (_, key_id), name, text in zip(some, names, texts, strict=True):
+                with self._nodes.reading(tag):
+                    key = decode_key(name, key_id, text)
+                yield key
+
+    async def users(self, app_id: str | None) -> AsyncIterator[User]:
+        """All users, or those of an app."""
+        async for tag, some in self._listed(app_id, _USERS):
+            texts = await self._nodes.read(tag, [("GET", of.user(user_id)) for of, user_id in some])
+            for (of, user_id), text in zip(some, texts, strict=True):
+                with self._nodes.reading(tag):
+                    user = decode_user(of.user(user_id), of.app_id, user_id, text)
+                yield user
+
+    async def developers(self, app_id: str | None) -> AsyncIterator[Developer]:
+        """All roles, or those in an app."""
+        async for tag, some in self._together(app_id):
+            answers = await self._nodes.read(tag, [("HGETALL", names.of("roles")) for names in some])
+            for names, flat in zip(some, answers, strict=True):
+                with self._nodes.reading(tag):
+                    roles = decode_roles(dict(zip(flat[::2], flat[1::2], strict=True)))
+                for email, role in roles.items():
+                    yield Developer(names.app_id, email, role)
+
+    async def user_tokens(self) -> AsyncIterator[UserTokenRecord]:
+        """All user tokens. A list of them would take a third as much memory again; each server is searched instead."""
+        primaries = await self._nodes.primaries()
+        generation = self._nodes.generation
+        for node in primaries:
+            async for token in self._search(node):
+                yield token
+        await self._nodes.refresh()
+        if self._nodes.generation != generation:
+            raise _moved()
+
+    async def _search(self, node: Node) -> AsyncIterator[UserTokenRecord]:
+        """The user tokens of one server."""
+        run, cursor = None, b"0"
+        while run is None or cursor != b"0":
+            search: Command = ("SCAN", cursor, "MATCH", _IDS, "COUNT", PAGE)
+            try:
+                info, found = await node.pipeline([("INFO", "server"), search])
+            except (NoAnswer, RedisError) as error:
+                raise self._nodes.away(error, min(node.tags, default=TAGS[0])) from error
+            if isinstance(found, ResponseError) or _run_id(info) != (run or _run_id(info)):
+                raise _moved()
+            run, (cursor, names) = _run_id(info), found
+            tags = [name[1:3].decode() for name in names]
+            owned = sorted(set(tags))
+            answers = await self._nodes.ask_many(
+                [(tag, ("GET", identity_key(tag))) for tag in owned]
+                + [(tag, ("GET", name)) for tag, name in zip(tags, names, strict=True)]
+            )
+            for tag, identity in zip(owned, answers, strict=False):
+                self._nodes.confirmed(tag, identity)
+            for tag, name, text in zip(tags, names, answers[len(owned) :], strict=True):
+                with self._nodes.reading(tag):
+                    token = decode_token(name.decode(), name[_ID:].decode(), text) if text[:1] == TOKEN else None
+                if token is not None:
+                    yield token
+
+    async def _listed(self, app_id: str | None, listing: _Listing) -> AsyncIterator[tuple[str, Sequence[Listed]]]:
+        """Ids listed for all apps, or one, in pages of one slot tag."""
+        async for tag, some in self._together(app_id):
+            run, answers = await self._ask_run(tag, [listing.ask(names, 0) for names in some])
+            page: list[Listed] = []
+            for names, answer in zip(some, answers, strict=True):
+                with self._nodes.reading(tag):
+                    ids, place = listing.read(0, answer)
+                page += [(names, one.decode()) for one in ids]
+                while place or len(page) >= PAGE:
+                    yield tag, page
+                    page = []
+                    if place:
+                        ids, place = await self._next(names, listing, place, run)
+                        page = [(names, one.decode()) for one in ids]
+            if page:
+                yield tag, page
+
+    async def _next(self, names: Names, listing: _Listing, place: int, run: str) -> tuple[Sequence[bytes], int]:
+        now, (answer,) = await self._ask_run(names.tag, [listing.ask(names, place)])
+        if now != run:
+            raise _moved()
+        with self._nodes.reading(names.tag):
+            return listing.read(place, answer)
+
+    async def _together(self, app_id: str | None) -> AsyncIterator[tuple[str, Sequence[Names]]]:
+        """All apps, or one, some of the same slot tag at a time."""
+        if app_id is not None:
+            names = Names(app_id)
+            yield names.tag, [names]
+            return
+        for tag in TAGS:
+            (ids,) = await self._nodes.read(tag, [("SMEMBERS", apps_key(tag))])
+            for some in pieces([Names(one.decode()) for one in sorted(ids)], APPS):
+                yield tag, some
+
+    async def _ask_run(self, tag: str, commands: Sequence[Command]) -> tuple[str, list[Any]]:
+        """The same, with the run id of the server."""
+        info, *answers = await self._nodes.read(tag, [("INFO", "server"), *commands])
+        return _run_id(info), answers
+
+
+def pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in pieces."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _run_id(info: bytes) -> str:
+    found = _RUN_ID.search(info)
+    return found[1].decode() if found else ""
+
+
+def _moved() -> StoreUnavailable:
+    return StoreUnavailable("The Redis servers changed while a list was read, which cannot go on; begin anew.")
+
+
+def _keys_from(names: Names, place: int) -> Command:
+    return "ZRANGE", names.of("keys"), place, place + PAGE - 1
+
+
+def _keys_read(place: int, answer: Any) -> tuple[Sequence[bytes], int]:
+    return answer, place + PAGE if len(answer) == PAGE else 0
+
+
+def _users_from(names: Names, place: int) -> Command:
+    return "SSCAN", names.of("users"), place, "COUNT", PAGE
+
+
+def _users_read(_: int, answer: Any) -> tuple[Sequence[bytes], int]:
+    cursor, ids = answer
+    return ids, int(cursor)
+
+
+_KEYS: Final = _Listing(_keys_from, _keys_read)
+_USERS: Final = _Listing(_users_from, _users_read)

@@ -1,0 +1,272 @@
+"""What is done in the server in one step, so that nobody comes in between. Every key of a script has one slot tag.
+
+Each answer begins with the store's identity as it was found, since a server that has lost its data answers as well.
+Redis 6.2 knows everything that is used here.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.store.redis.node import Command
+
+Argument = str | bytes | int
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script, and how it is called."""
+
+    text: str
+    sha: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha1(self.text.encode(), usedforsecurity=False)  # how Redis names scripts
+        object.__setattr__(self, "sha", digest.hexdigest())
+
+    def call(self, keys: Sequence[str], arguments: Iterable[Argument]) -> Command:
+        """The command that runs it, if the server knows it already."""
+        return ["EVALSHA", self.sha, len(keys), *keys, *arguments]
+
+
+# KEYS: identity, id. ARGV: '{ab}:'.
+# Gives: identity, the id's name, what lies there, its app, its user.
+LOOKUP: Final = Script(
+    r"""
+local prefix = ARGV[1]
+
+local function hex(raw)
+  return (string.gsub(raw, '.', function(byte) return string.format('%02x', string.byte(byte)) end))
+end
+
+-- The id at a place of a packed token, and the place after it.
+local function packed(text, place)
+  local length = string.byte(text, place)
+  if length == 0 then
+    return hex(string.sub(text, place + 1, place + 12)), place + 13
+  end
+  return string.sub(text, place + 1, place + length), place + 1 + length
+end
+
+local identity = redis.call('GET', KEYS[1])
+local found = redis.call('GET', KEYS[2])
+local kind = found and string.sub(found, 1, 1)
+if kind == '{' then
+  local app = cjson.decode(string.sub(found, 1, -9)).app
+  return {identity, KEYS[2], found, redis.call('GET', prefix .. 'app:' .. app), false}
+elseif kind == '\1' then
+  local app, place = packed(found, 2)
+  local user = packed(found, place)
+  local name = prefix .. 'user:' .. app .. ':' .. user
+  return {identity, KEYS[2], found, redis.call('GET', prefix .. 'app:' .. app), redis.call('GET', name)}
+end
+return {identity, KEYS[2], found, false, false}
+"""
+)
+
+# KEYS: identity, app, living, external, roles, then ids, then users.
+# ARGV: '{ab}:', the app's id, whether roles are wanted, how many ids there are, then external ids.
+# Gives: identity, the app's name, time, app, ids of living keys, these keys, what lies under the ids, users, for each
+# external id the user's id and the user, roles.
+SNAPSHOT: Final = Script(
+    r"""
+local ids_end = 5 + tonumber(ARGV[4])
+
+local function read(first, last)
+  local found = {}
+  for number = first, last do
+    found[#found + 1] = redis.call('GET', KEYS[number])
+  end
+  return found
+end
+
+local living = redis.call('SMEMBERS', KEYS[3])
+local keys = {}
+for number, id in ipairs(living) do
+  keys[number] = redis.call('GET', ARGV[1] .. 'id:' .. id)
+end
+
+local external = {}
+for number = 5, #ARGV do
+  local user = redis.call('HGET', KEYS[4], ARGV[number])
+  external[#external + 1] = user
+  external[#external + 1] = user and redis.call('GET', ARGV[1] .. 'user:' .. ARGV[2] .. ':' .. user)
+end
+
+return {
+  redis.call('GET', KEYS[1]), KEYS[2], redis.call('TIME'), redis.call('GET', KEYS[2]), living, keys,
+  read(6, ids_end), read(ids_end + 1, #KEYS), external,
+  ARGV[3] == '1' and redis.call('HGETALL', KEYS[5]) or {},
+}
+"""
+)
+
+# KEYS: identity, audit, then those named by number below.
+# ARGV: the identity that it has to be; what is taken away, or ''; how many checks, and for each the key, a field of it
+# or '', and what is to be there or ''; how many writes, and for each how many arguments, the command, the key, and the
+# arguments; then events.
+# Gives: identity, 'kept' with the time, or 'changed' when something is not as it was to be: then nothing is written.
+COMMIT: Final = Script(
+    r"""
+local identity = redis.call('GET', KEYS[1])
+if identity ~= ARGV[1] then
+  return {identity, 'another'}
+end
+
+local place = 2
+local function take()
+  place = place + 1
+  return ARGV[place]
+end
+
+for _ = 1, tonumber(take()) do
+  local key, field, expected = KEYS[tonumber(take())], take(), take()
+  local found
+  if field == '' then
+    found = redis.call('GET', key)
+  else
+    found = redis.call('HGET', key, field)
+  end
+  if (found or '') ~= expected then
+    return {identity, 'changed'}
+  end
+end
+
+-- A script that fails half-way leaves half of what it wrote. So whatever can fail is looked at first.
+local kinds = {SET = 'string', HSET = 'hash', HDEL = 'hash', SADD = 'set', SREM = 'set', ZADD = 'zset'}
+local writes = {}
+for number = 1, tonumber(take()) do
+  local count = tonumber(take())
+  local write = {take(), KEYS[tonumber(take())]}
+  for _ = 1, count do
+    write[#write + 1] = take()
+  end
+  writes[number] = write
+  local kind = redis.call('TYPE', write[2]).ok
+  if kind ~= 'none' and kind ~= kinds[write[1]] then
+    return redis.error_reply('WRONGTYPE of ' .. write[2])
+  end
+end
+local last = redis.call('LINDEX', KEYS[2], -1)
+local number = 0
+if last then
+  number = tonumber(string.match(last, '^{"number":(%d+),'))
+  if not number then
+    return redis.error_reply('WRONGTYPE of the last element of ' .. KEYS[2])
+  end
+end
+local time = redis.call('TIME')
+time = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+
+for _, write in ipairs(writes) do
+  redis.call(unpack(write))
+end
+while place < #ARGV do
+  number = number + 1
+  redis.call('RPUSH', KEYS[2], string.format('{"number":%.0f,', number) .. take())
+end
+if ARGV[2] ~= '' then
+  redis.call('PUBLISH', 'gateway:takings:' .. identity, '{"at":' .. time .. ',"takings":' .. ARGV[2] .. '}')
+end
+return {identity, 'kept', time}
+"""
+)
+
+# KEYS: identity, list. ARGV: identity, the last element there or '', the new one.
+# Gives: identity, 'kept' or 'changed'.
+APPEND: Final = Script(
+    r"""
+local identity = redis.call('GET', KEYS[1])
+if identity ~= ARGV[1] then
+  return {identity, 'another'}
+end
+if (redis.call('LINDEX', KEYS[2], -1) or '') ~= ARGV[2] then
+  return {identity, 'changed'}
+end
+redis.call('RPUSH', KEYS[2], ARGV[3])
+return {identity, 'kept'}
+"""
+)
+
+# KEYS: identity, list of JSON objects that begin with a number, rising. ARGV: identity, then such objects.
+# Each is put into its place, unless one with its number is there. Gives: identity, 'kept'.
+MERGE: Final = Script(
+    r"""
+local identity = redis.call('GET', KEYS[1])
+if identity ~= ARGV[1] then
+  return {identity, 'another'}
+end
+
+local function number_of(text)
+  return tonumber(string.match(text, '^{"%a+":(%d+),'))
+end
+
+for place = 2, #ARGV do
+  local number = number_of(ARGV[place])
+  local low, high = 0, redis.call('LLEN', KEYS[2])
+  local last = high > 0 and number_of(redis.call('LINDEX', KEYS[2], -1))
+  if not last or last < number then
+    redis.call('RPUSH', KEYS[2], ARGV[place])
+  else
+    -- The first one that is not smaller.
+    while low < high do
+      local middle = math.floor((low + high) / 2)
+      if number_of(redis.call('LINDEX', KEYS[2], middle)) < number then
+        low = middle + 1
+      else
+        high = middle
+      end
+    end
+    local there = redis.call('LINDEX', KEYS[2], low)
+    if number_of(there) ~= number then
+      redis.call('LINSERT', KEYS[2], 'BEFORE', there, ARGV[place])
+    end
+  end
+end
+return {identity, 'kept'}
+"""
+)
+
+# KEYS: identity, hash. ARGV: identity, then fields with numbers, which only ever rise.
+# Gives: identity, 'kept'.
+RAISE: Final = Script(
+    r"""
+local identity = redis.call('GET', KEYS[1])
+if identity ~= ARGV[1] then
+  return {identity, 'another'}
+end
+for place = 2, #ARGV, 2 do
+  local found = redis.call('HGET', KEYS[2], ARGV[place])
+  if not found or tonumber(found) < tonumber(ARGV[place + 1]) then
+    redis.call('HSET', KEYS[2], ARGV[place], ARGV[place + 1])
+  end
+end
+return {identity, 'kept'}
+"""
+)
+
+# KEYS: identity, lease. ARGV: identity, who wants it, for how many milliseconds.
+# Gives: identity, 'kept' or 'changed' when somebody else has it.
+LEASE: Final = Script(
+    r"""
+local identity = redis.call('GET', KEYS[1])
+if identity ~= ARGV[1] then
+  return {identity, 'another'}
+end
+local holder = redis.call('GET', KEYS[2])
+if holder and holder ~= ARGV[2] then
+  return {identity, 'changed'}
+end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+return {identity, 'kept'}
+"""
+)
+
+_TEXTS: Final = {script.sha: script.text for script in (LOOKUP, SNAPSHOT, COMMIT, APPEND, MERGE, RAISE, LEASE)}
+
+
+def in_full(command: Command) -> Command:
+    """The same command, for a server that may not know the script yet."""
+    name, sha, *rest = command
+    return ["EVAL", _TEXTS[str(sha)], *rest] if name == "EVALSHA" else command

@@ -1,0 +1,411 @@
+"""How records of another store, or of an older state of the same, become part of a store: taking away wins."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core import lifecycle, people
+from gateway.core.audit import AuditAction
+from gateway.core.ledger import Act, ActRefused, Asked, Changes, Snapshot
+from gateway.core.lifecycle import NewKey, places
+from gateway.core.merging import (
+    Merged,
+    keys_sought,
+    merge_app,
+    merge_keys,
+    merge_tokens,
+    merge_users,
+    tokens_sought,
+    users_sought,
+)
+from gateway.core.people import NewUserToken, developer_id
+from gateway.core.records import (
+    MAX_ACTIVE_KEYS,
+    App,
+    KeyRecord,
+    RevokedWhy,
+    Role,
+    User,
+    UserTokenRecord,
+    key_fault,
+    user_token_fault,
+    works,
+)
+from gateway.core.takings import Taken, Taking, app_taking, key_taking, token_taking, user_taking
+from gateway.core.wishes import DAY
+from tests.support.examples import many
+from tests.support.ledgers import WHO, Ledger
+
+APP = App("5a0000000000000000000a01", "demo", "eu")
+OTHER = App("7b0000000000000000000a02", "other", "us")
+NOW = Ledger().now
+SCOPES = frozenset({"USER_READ"})
+
+
+def a_key(number: int = 1, **changed: object) -> KeyRecord:
+    """A key that works, another for each number."""
+    made = KeyRecord(f"5a{number:014x}", APP.id, f"k{number}", SCOPES, number.to_bytes(32), NOW - DAY, NOW + DAY)
+    return replace(made, **changed)  # type: ignore[arg-type]
+
+
+def a_token(number: int = 1, user_id: str = "someone", **changed: object) -> UserTokenRecord:
+    """A user token that works, another for each number."""
+    made = UserTokenRecord(f"5a{number:014x}", APP.id, user_id, number.to_bytes(32), NOW - DAY, NOW + DAY)
+    return replace(made, **changed)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """Two apps, one with a user."""
+    return Ledger(apps={APP.id: APP, OTHER.id: OTHER}, users={(APP.id, "someone"): User("someone", APP.id, "ex")})
+
+
+def kept(ledger: Ledger, merged: Merged) -> Merged:
+    """What was merged, kept."""
+    ledger.keep(APP.id, merged.changes)
+    return merged
+
+
+def merge_app_into(ledger: Ledger, app: App, roles: Mapping[str, Role] | None = None) -> Merged:
+    """An app merged."""
+    return kept(ledger, merge_app(ledger.seen(Asked(app.id, roles=True)), app, roles or {}, WHO))
+
+
+def merge_keys_into(ledger: Ledger, *keys: KeyRecord) -> Merged:
+    """Keys merged."""
+    return kept(ledger, merge_keys(ledger.seen(keys_sought(APP.id, keys)), keys, WHO))
+
+
+def merge_users_into(ledger: Ledger, *users: User) -> Merged:
+    """Users merged."""
+    return kept(ledger, merge_users(ledger.seen(users_sought(APP.id, users)), users, WHO))
+
+
+def merge_tokens_into(ledger: Ledger, *tokens: UserTokenRecord) -> Merged:
+    """User tokens merged."""
+    return kept(ledger, merge_tokens(ledger.seen(tokens_sought(APP.id, tokens)), tokens, WHO))
+
+
+def restored(ledger: Ledger) -> list[tuple[str, str]]:
+    """What the events say was taken away by merging."""
+    assert {event.action for event in ledger.events} <= {AuditAction.REVOCATION_RESTORED}
+    return [(event.about, event.subject_id) for event in ledger.events]
+
+
+# Apps -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_app_comes_with_its_roles() -> None:
+    """A restored app would belong to nobody."""
+    ledger = Ledger()
+    merged = merge_app_into(ledger, APP, {"ada@example.com": Role.DEVELOPER})
+    assert merged.conflicts == ()
+    assert (ledger.apps, ledger.roles) == ({APP.id: APP}, {(APP.id, "ada@example.com"): Role.DEVELOPER})
+    assert ledger.events == []
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "expected"),
+    [((0, 0), (1, 0), (1, 0)), ((1, 0), (0, 5), (1, 5)), ((2, 9), (1, 5), (2, 9)), ((2, 5), (3, 9), (3, 9))],
+)
+def test_an_app_loses_what_either_lost(
+    ledger: Ledger, here: tuple[int, int], there: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    """A merge would enable an app that was disabled, or revive tokens that were ended."""
+    ledger.apps[APP.id] = replace(APP, switches=here[0], cut_at=here[1])
+    merged = merge_app_into(ledger, replace(APP, name="older name", switches=there[0], cut_at=there[1]))
+    assert merged.conflicts == ()
+    assert ledger.apps[APP.id] == replace(APP, switches=expected[0], cut_at=expected[1])
+    assert restored(ledger) == ([] if expected == here else [("app", APP.id)])
+
+
+def test_no_role_comes_back(ledger: Ledger) -> None:
+    """Who was removed from an app, or may only look at it now, would be given it again by an old backup."""
+    ledger.roles[APP.id, "eve@example.com"] = Role.SPECTATOR
+    ledger.roles[APP.id, "bob@example.com"] = Role.DEVELOPER
+    roles = {"ada@example.com": Role.DEVELOPER, "eve@example.com": Role.DEVELOPER, "bob@example.com": Role.DEVELOPER}
+    before = dict(ledger.roles)
+    merged = merge_app_into(ledger, replace(APP, region="us"), roles)
+    assert ledger.roles == before
+    region, *told = [conflict.message for conflict in merged.conflicts]
+    assert "another region here, eu" in region
+    assert [developer_id(name) in message for name, message in zip(list(roles)[:2], told, strict=True)] == [True, True]
+    assert not any("@" in message for message in told)
+
+
+# Keys -----------------------------------------------------------------------------------------------------------------
+
+
+def test_new_keys_come_as_they_are(ledger: Ledger) -> None:
+    """A restored key would have another life or history than it had."""
+    keys = [a_key(1, successor="5a00000000000002", shutdown_at=NOW + 5), a_key(2), a_key(3, revoked_at=5)]
+    assert merge_keys_into(ledger, *keys).conflicts == ()
+    assert list(ledger.keys.values()) == keys
+    assert ledger.events == []
+    assert merge_keys_into(ledger, *keys) == Merged(Changes())
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "expected"),
+    [
+        ({}, {"revoked_at": 5}, {"revoked_at": 5, "revoked_why": RevokedWhy.IMPORTED}),
+        (
+            {"revoked_at": 9, "revoked_why": RevokedWhy.REQUESTED},
+            {"revoked_at": 5, "revoked_why": RevokedWhy.LEAKED},
+            {"revoked_at": 5, "revoked_why": RevokedWhy.LEAKED},
+        ),
+        ({}, {"shutdown_at": 5, "successor": "5b"}, {"shutdown_at": 5, "successor": "5b"}),
+        ({"shutdown_at": 9, "successor": "5a"}, {"shutdown_at": 5}, {"shutdown_at": 5, "successor": "5a"}),
+    ],
+)
+def test_a_key_loses_what_either_lost(
+    ledger: Ledger, here: dict[str, object], there: dict[str, object], expected: dict[str, object]
+) -> None:
+    """A merge would leave a key working that the other store had ended."""
+    ledger.keys[a_key().id] = a_key(**here)
+    merged = merge_keys_into(ledger, a_key(name="older name", **there))
+    assert merged.conflicts == ()
+    assert ledger.keys[a_key().id] == a_key(**expected)
+    assert restored(ledger) == [("key", a_key().id)]
+
+
+@pytest.mark.parametrize(
+    "ended", [{"revoked_at": 5, "revoked_why": RevokedWhy.LEAKED}, {"shutdown_at": 5, "successor": "5a00000000000002"}]
+)
+def test_no_backup_revives_a_key(ledger: Ledger, ended: dict[str, object]) -> None:
+    """A key that leaked would work again once somebody restores a backup from before its revocation."""
+    ledger.keys[a_key().id] = a_key(**ended)
+    assert merge_keys_into(ledger, a_key()) == Merged(Changes())
+
+
+def test_keys_that_differ_are_named(ledger: Ledger) -> None:
+    """A merge would give a key the scopes of another, or a token the place of another."""
+    ledger.keys.update({key.id: key for key in (a_key(1), a_key(2), a_key(3, app_id=OTHER.id))})
+    ledger.tokens[a_token(4).id] = a_token(4)
+    before = dict(ledger.keys)
+    other = [
+        a_key(1, verifier=bytes(32), revoked_at=5),
+        a_key(2, scopes=frozenset({"USER_DELETE"}), revoked_at=5),
+        a_key(3),
+        a_key(4),
+    ]
+    merged = merge_keys_into(ledger, *other)
+    assert [conflict.record for conflict in merged.conflicts] == other
+    less = replace(before[other[1].id], revoked_at=5, revoked_why=RevokedWhy.IMPORTED)
+    assert ledger.keys == {**before, less.id: less}
+
+
+def test_an_app_never_has_more_than_ten_places(ledger: Ledger) -> None:
+    """A merge of two stores would leave an app with more keys than it may have."""
+    ledger.keys.update({key.id: key for key in map(a_key, range(8))})
+    pair = a_key(20, successor=a_key(21).id, shutdown_at=NOW + 5), a_key(21)
+    merged = merge_keys_into(ledger, *pair, a_key(22), a_key(23), a_key(24, expires_at=NOW), a_key(3))
+    assert [conflict.record for conflict in merged.conflicts] == [a_key(23)]
+    assert places(ledger.keys.values(), NOW) == MAX_ACTIVE_KEYS
+    assert a_key(24).id in ledger.keys
+
+
+def test_a_chain_of_successors_does_not_hide_keys(ledger: Ledger) -> None:
+    """A file made by hand would bring in hundreds of working keys in one place."""
+    chain = [a_key(number, successor=a_key(number + 1).id, shutdown_at=NOW + 5) for number in range(50)]
+    merged = merge_keys_into(ledger, *chain)
+    assert len(merged.changes.keys) == 2 * MAX_ACTIVE_KEYS
+    assert sum(works(key, NOW) for key in ledger.keys.values()) == 2 * MAX_ACTIVE_KEYS
+
+
+# Users and their tokens -----------------------------------------------------------------------------------------------
+
+
+def test_users_and_tokens_come_as_they_are(ledger: Ledger) -> None:
+    """A restored user would be somebody else upstream, or a token belong to another."""
+    users = [User("new", APP.id, "x", switches=1, cut_at=5), User("nameless", APP.id)]
+    tokens = [a_token(1), a_token(2, "new", revoked_at=5)]
+    assert merge_users_into(ledger, *users).conflicts == ()
+    assert merge_tokens_into(ledger, *tokens).conflicts == ()
+    assert [ledger.users[APP.id, user.id] for user in users] == users
+    assert list(ledger.tokens.values()) == tokens
+    assert ledger.events == []
+    assert merge_users_into(ledger, *users) == merge_tokens_into(ledger, *tokens) == Merged(Changes())
+
+
+def test_users_and_tokens_lose_what_either_lost(ledger: Ledger) -> None:
+    """A merge would let a user's tokens through that the other store had ended."""
+    ledger.users[APP.id, "plain"] = User("plain", APP.id, cut_at=9)
+    ledger.tokens.update({token.id: token for token in (a_token(1), a_token(2, revoked_at=5), a_token(3))})
+    merge_users_into(ledger, User("someone", APP.id, switches=1), User("plain", APP.id, "named", cut_at=5))
+    merge_tokens_into(ledger, a_token(1, revoked_at=7), a_token(2), a_token(3))
+    assert list(ledger.users.values()) == [
+        User("someone", APP.id, "ex", switches=1),
+        User("plain", APP.id, "named", cut_at=9),
+    ]
+    assert [token.revoked_at for token in ledger.tokens.values()] == [7, 5, None]
+    assert restored(ledger) == [("user", "someone"), ("user_token", a_token(1).id)]
+
+
+def test_users_that_differ_are_named(ledger: Ledger) -> None:
+    """An external id would mean two users of an app."""
+    users = [
+        User("other", APP.id, "ex", switches=1),
+        User("someone", APP.id, "another", cut_at=5),
+        User("third", APP.id, "another"),
+    ]
+    merged = merge_users_into(ledger, *users)
+    assert [conflict.record for conflict in merged.conflicts] == users[:2]
+    assert list(ledger.users.values()) == [User("someone", APP.id, "ex", cut_at=5), users[2]]
+
+
+def test_tokens_that_differ_are_named(ledger: Ledger) -> None:
+    """A token would belong to another user than the one it was made for, or to one who is not there."""
+    ledger.tokens.update({token.id: token for token in (a_token(1), a_token(2))})
+    ledger.keys[a_key(3).id] = a_key(3)
+    before = dict(ledger.tokens)
+    tokens = [
+        a_token(1, verifier=bytes(32), revoked_at=5),
+        a_token(2, expires_at=NOW, revoked_at=5),
+        a_token(3),
+        a_token(4, "nobody"),
+    ]
+    merged = merge_tokens_into(ledger, *tokens)
+    assert [conflict.record for conflict in merged.conflicts] == tokens
+    assert ledger.tokens == {**before, a_token(2).id: a_token(2, revoked_at=5)}
+
+
+def test_nothing_comes_without_its_app() -> None:
+    """Records of an app that could not be merged would hang in the air."""
+    nothing = Snapshot(NOW)
+    for merged in (
+        merge_keys(nothing, [a_key()], WHO),
+        merge_users(nothing, [User("someone", APP.id)], WHO),
+        merge_tokens(nothing, [a_token()], WHO),
+    ):
+        assert (merged.changes, len(merged.conflicts)) == (Changes(), 1)
+
+
+# Whatever comes -------------------------------------------------------------------------------------------------------
+
+KEYS = [f"5a{number:014x}" for number in range(4)]
+TOKENS = [f"5a{number:014x}" for number in range(4, 8)]
+
+
+def an_act(ledger: Ledger, what: int, which: int) -> Act:
+    """Something that is done to one of a few keys, user tokens, users, or to the app."""
+    key_id, token_id, user_id = KEYS[which], TOKENS[which], f"user-{which % 2}"
+    wish = NewKey(f"5a{ledger.now % 997:06x}{len(ledger.keys):08x}", bytes(32), "", SCOPES, DAY)
+    acts = (
+        Act(Asked(APP.id, keys=(key_id,)), lambda seen: lifecycle.revoke_key(seen, key_id, RevokedWhy.REQUESTED, WHO)),
+        Act(Asked(APP.id, keys=(key_id, wish.id)), lambda seen: lifecycle.rotate_key(seen, key_id, wish, which, WHO)),
+        Act(Asked(APP.id), lambda seen: lifecycle.switch_app(seen, WHO, disabled=not (seen.app or APP).disabled)),
+        Act(Asked(APP.id), lambda seen: people.end_app_tokens(seen, WHO)),
+        Act(Asked(APP.id, user_id=user_id), lambda seen: people.end_user_tokens(seen, user_id, WHO)),
+        Act(Asked(APP.id, user_id=user_id), lambda seen: people.switch_user(seen, user_id, WHO, disabled=which > 1)),
+        Act(
+            Asked(APP.id, tokens=(token_id,)),
+            lambda seen: people.revoke_user_token(seen, token_id, RevokedWhy.LEAKED, WHO),
+        ),
+    )
+    return acts[what]
+
+
+def a_base() -> Ledger:
+    """An app with a few keys, users and tokens."""
+    ledger = Ledger(apps={APP.id: APP})
+    for number, key_id in enumerate(KEYS):
+        wish = NewKey(key_id, number.to_bytes(32), "k", SCOPES, DAY)
+        ledger.do(Asked(APP.id, keys=(key_id,)), lambda seen, wish=wish: lifecycle.create_key(seen, wish, WHO))
+    for number, token_id in enumerate(TOKENS):
+        token = NewUserToken(token_id, number.to_bytes(32), f"user-{number % 2}", None, "", DAY)
+        asked = Asked(APP.id, user_id=token.user_id, tokens=(token_id,))
+        ledger.do(asked, lambda seen, token=token: people.create_user_token(seen, token, WHO))
+    return ledger
+
+
+def fork(ledger: Ledger) -> Ledger:
+    """Another store with the same records."""
+    records = ledger.apps, ledger.keys, ledger.users, ledger.tokens, ledger.roles
+    return Ledger(ledger.now, *map(dict, records), [*ledger.events])  # type: ignore[arg-type]
+
+
+def lived(base: Ledger, happenings: Sequence[tuple[int, int]], start: int) -> Ledger:
+    """What becomes of a store by itself."""
+    ledger = fork(base)
+    ledger.now += start
+    for what, which in happenings:
+        ledger.now += 1
+        try:
+            ledger.act(an_act(ledger, what, which))
+        except ActRefused:
+            continue
+    return ledger
+
+
+def merged_into(ledger: Ledger, other: Ledger) -> None:
+    """All of another store merged."""
+    ledger.now = max(ledger.now, other.now)
+    merge_app_into(ledger, other.apps[APP.id])
+    merge_users_into(ledger, *other.users.values())
+    merge_keys_into(ledger, *other.keys.values())
+    merge_tokens_into(ledger, *other.tokens.values())
+
+
+def takings(ledger: Ledger) -> dict[tuple[Taken, str, str], Taking]:
+    """What was taken away, of the records that all stores had."""
+    found = [
+        app_taking(ledger.apps[APP.id]),
+        *(key_taking(ledger.keys[key_id]) for key_id in KEYS),
+        *(token_taking(ledger.tokens[token_id]) for token_id in TOKENS),
+        *map(user_taking, ledger.users.values()),
+    ]
+    return {taking.subject: taking for taking in found if taking is not None}
+
+
+lives = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 3)), max_size=8)
+
+
+@many
+@given(st.tuples(lives, lives, lives))
+def test_merges_in_any_order_take_the_same(stories: tuple[list[tuple[int, int]], ...]) -> None:
+    """What is revoked after two backups are brought back would depend on which came first."""
+    base = a_base()
+    stores = [lived(base, story, start) for start, story in enumerate(stories)]
+    outcomes = []
+    for order in permutations(stores):
+        first, *others = map(fork, order)
+        for other in others:
+            merged_into(first, other)
+        outcomes.append(takings(first))
+        told = len(first.events)
+        for other in stores:
+            merged_into(first, other)
+        assert (takings(first), len(first.events)) == (outcomes[-1], told)
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+
+
+@many
+@given(lives, lives)
+def test_nothing_that_ended_works_after_a_merge(story: list[tuple[int, int]], other: list[tuple[int, int]]) -> None:
+    """Some key or token that either store had ended would open something again."""
+    base = a_base()
+    here, there = lived(base, story, 0), lived(base, other, 3)
+    ended = {
+        subject
+        for ledger in (here, there)
+        for subject in takings(ledger)
+        if subject[0] in {Taken.KEY, Taken.USER_TOKEN}
+    }
+    dead = {token.id for token in base.tokens.values() for ledger in (here, there) if _dead(ledger, token.id)}
+    merged_into(here, there)
+    here.now += DAY // 2
+    for kind, _, subject_id in ended:
+        if kind is Taken.KEY:
+            assert key_fault(here.keys[subject_id], here.now) is not None
+    assert all(_dead(here, token_id) for token_id in dead)
+    assert places(here.keys.values(), here.now) <= MAX_ACTIVE_KEYS
+
+
+def _dead(ledger: Ledger, token_id: str) -> bool:
+    token = ledger.tokens[token_id]
+    return user_token_fault(token, ledger.users[APP.id, token.user_id], ledger.apps[APP.id], ledger.now) is not None

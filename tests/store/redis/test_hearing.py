@@ -1,0 +1,339 @@
+"""What is taken away is heard by every gateway, and told again to a store that has forgotten it."""
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.core.audit import AuditAction
+from gateway.core.ledger import Act
+from gateway.core.records import KeyRecord, RevokedWhy
+from gateway.core.takings import Taken, Taking
+from gateway.store.contract import DEAF, Store
+from gateway.store.redis.acts import Acts
+from gateway.store.redis.address import RedisOptions, address_of
+from gateway.store.redis.founding import init
+from gateway.store.redis.hearing import Hearing
+from gateway.store.redis.layout import TAKINGS, tag_of
+from gateway.store.redis.nodes import Nodes
+from gateway.store.redis.register import Register
+from gateway.store.redis.store import RedisStore
+from tests.store import acts
+from tests.store.acts import do
+from tests.store.place import (
+    APP,
+    KEY_ID,
+    TOKEN_ID,
+    USER_ID,
+    Place,
+    fill,
+    heard,
+    hearing,
+    opened,
+    the_app,
+    the_events,
+    the_key,
+    the_token,
+    the_user,
+)
+from tests.support.redis_servers import LASTING, RedisServer, Servers, single, until, with_sentinel
+from tests.support.wire import eventually
+
+PATIENT = RedisOptions(timeout=5)  # on a busy machine
+
+
+def place_at(url: str) -> Place:
+    """Stores at a URL."""
+
+    async def open_one() -> RedisStore:
+        return RedisStore(Nodes(address_of(url), PATIENT))
+
+    return Place(open_one)
+
+
+TAKING_AWAY: dict[str, tuple[Act, str]] = {
+    "a key": (acts.revoke(APP.id, KEY_ID), KEY_ID),
+    "a rotated key": (acts.rotate(APP.id, KEY_ID, "5a000000000000b1", shutdown=0), KEY_ID),
+    "a user": (acts.switch_user(APP.id, USER_ID, disabled=True), USER_ID),
+    "a user's tokens": (acts.end_user_tokens(APP.id, USER_ID), USER_ID),
+    "an app": (acts.switch_app(APP.id, disabled=True), APP.id),
+    "an app's tokens": (acts.end_app_tokens(APP.id), APP.id),
+}
+
+
+@pytest.mark.parametrize("what", TAKING_AWAY)
+async def test_what_others_take_away_is_heard_by_name(place: Place, what: str) -> None:
+    """A revoked key would work on at every gateway but one, or each revocation would empty the memory of all."""
+    act, ended = TAKING_AWAY[what]
+    async with opened(place) as other, opened(place) as store:
+        await fill(other)
+        lags: list[float] = []
+        await store.start(lags.append)
+        await eventually(lambda: store.revision() != DEAF)
+        before = store.revision()
+        asked_at = time.monotonic()
+        await do(other, act)
+
+        await heard(store, before)
+        assert store.ended_since(before) == {ended}
+        (lag,) = lags
+        assert 0 <= lag <= time.monotonic() - asked_at + 0.1  # as far as the clocks can be compared
+
+
+async def test_what_gives_nothing_away_moves_nothing(place: Place) -> None:
+    """Every new key would make every gateway look up what it had remembered."""
+    async with opened(place) as other, opened(place) as store:
+        await fill(other)
+        await hearing(store)
+        before = store.revision()
+        await do(other, acts.make_key(APP.id, "5a000000000000b1"), acts.rename(APP.id, KEY_ID, "another name"))
+        await do(other, acts.revoke(APP.id, KEY_ID))
+
+        assert await heard(store, before) == before + 1
+
+
+async def test_what_it_does_itself_is_known_at_once(place: Place) -> None:
+    """A key that ended itself would be let through once more by the gateway that had just ended it."""
+    async with opened(place) as store:
+        await fill(store)
+        await hearing(store)
+        before = store.revision()
+        await do(store, acts.revoke(APP.id, KEY_ID))
+
+        assert store.ended_since(before) == {KEY_ID}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\xff\x00",
+        b"{}",
+        b"[]",
+        b'{"at":1}',
+        b'{"at":"1","takings":[]}',
+        b'{"at":1,"takings":[1]}',
+        b'{"at":1,"takings":[["key"]]}',
+        b'{"at":1,"takings":[["a new kind","5a","5b",1,0,0,null]]}',
+        b'{"at":1,"takings":[["key","5a",7,1,0,0,null]]}',
+        b'{"at":1,"takings":[["key","5a","5b","1",0,0,null]]}',
+        b"[" * 100_000,
+    ],
+)
+async def test_a_message_that_is_not_understood_empties_memory(servers: Servers, place: Place, message: bytes) -> None:
+    """A gateway that is older than the one that revokes would miss the revocation and not know it."""
+    async with opened(place) as store:
+        await hearing(store)
+        before = store.revision()
+        servers.primaries[-1].run("PUBLISH", f"{TAKINGS}:{await store.identity()}", message)
+
+        assert await heard(store, before) > before
+        assert store.ended_since(before) is None
+
+
+async def test_another_store_on_the_same_server_is_not_heard(servers: Servers, place: Place) -> None:
+    """A copy of the store, made for tests on the same server, would revoke keys of the real one."""
+    async with opened(place) as store:
+        await fill(store)
+        await hearing(store)
+        before = store.revision()
+        told = b'{"at":1,"takings":[["key","%s","%s",1,0,0,null]]}' % (APP.id.encode(), KEY_ID.encode())
+        for server in servers.primaries:
+            server.run("PUBLISH", f"{TAKINGS}:{'0' * 32}", told)
+        await do(store, acts.switch_app(APP.id, disabled=True))
+
+        assert store.ended_since(before) == {APP.id}
+        assert (await the_key(store)).revoked_at is None
+
+
+async def test_deafness_is_logged_once_and_warned_of(servers: Servers, place: Place) -> None:
+    """Nobody would know that the gateway looks everything up, or the log would be full of it."""
+    with capture_logs() as logged:
+        async with opened(place) as store:
+            await hearing(store)
+            assert not [warning for warning in store.warnings() if "not heard" in warning]
+            frozen = servers.primaries[-1]
+            frozen.freeze()
+            try:
+                await eventually(lambda: any(line["event"] == "store deaf" for line in logged))
+                assert [warning for warning in store.warnings() if "not heard" in warning]
+            finally:
+                frozen.thaw()
+            await eventually(lambda: store.revision() != DEAF)
+
+    told = [line["event"] for line in logged if line["event"].startswith("store ")]
+    assert told[:2] == ["store deaf", "store heard again"]
+    assert len(told) % 2 == 0
+
+
+# What a store forgets
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server of its own, with a disk."""
+    with single(tmp_path, *LASTING) as servers:
+        yield servers.primaries[0]
+
+
+async def forget(server: RedisServer, taken: Callable[[], object]) -> None:
+    """Have the server die once something was done, and come back with a copy of its data from before."""
+    kept = server.directory / "appendonlydir"
+    copy = server.directory / "copy"
+    shutil.copytree(kept, copy)
+    await taken()
+    server.kill()
+    shutil.rmtree(kept)
+    copy.rename(kept)
+    server.start()
+
+
+async def restored(store: Store) -> list[str]:
+    """Of what was told anew, by the audit."""
+    events = [numbered.event for numbered in await the_events(store)]
+    return [event.subject_id for event in events if event.action is AuditAction.REVOCATION_RESTORED]
+
+
+@pytest.mark.parametrize("what", TAKING_AWAY)
+async def test_what_an_old_copy_does_not_know_is_told_to_it(server: RedisServer, what: str) -> None:
+    """After a backup was restored, revoked keys would work again."""
+    place = place_at(f"redis://127.0.0.1:{server.port}")
+    await init(f"redis://127.0.0.1:{server.port}", PATIENT)
+    act, ended = TAKING_AWAY[what]
+    async with opened(place) as old:
+        await fill(old)
+        await do(old, acts.make_key(APP.id, "5a000000000000b1")) if what == "a rotated key" else None
+        await hearing(old)
+        before = old.revision()
+        await forget(server, lambda: do(old, act))
+        await heard(old, before)
+
+        async with opened(place) as new:
+            assert await restored(new) == [ended]
+            key, app, user = await the_key(new), await the_app(new), await the_user(new)
+            token = await the_token(new)
+            assert app is not None
+            assert user is not None
+            taken = (
+                key.revoked_at is not None
+                or key.shutdown_at is not None
+                or app.disabled
+                or user.disabled
+                or token.created_at <= max(app.cut_at, user.cut_at)
+            )
+            assert taken
+
+
+async def test_two_gateways_tell_it_once(server: RedisServer) -> None:
+    """Each gateway would write into the audit that it had restored what another already had."""
+    place = place_at(f"redis://127.0.0.1:{server.port}")
+    await init(f"redis://127.0.0.1:{server.port}", PATIENT)
+    async with opened(place) as one, opened(place) as other, opened(place) as third:
+        await fill(one)
+        await asyncio.gather(hearing(one), hearing(other), hearing(third))
+        before = [store.revision() for store in (one, other, third)]
+        keys = [f"5a0000000000{number:04x}" for number in range(0x200, 0x208)]
+        await do(one, *[acts.make_key(APP.id, key) for key in keys])
+
+        async def revoke_all() -> None:
+            await do(one, *[acts.revoke(APP.id, key) for key in keys])
+            await eventually(
+                lambda: all(
+                    set(keys) <= (store.ended_since(was) or set())
+                    for store, was in zip((one, other, third), before, strict=True)
+                )
+            )
+
+        await forget(server, revoke_all)
+        await asyncio.gather(
+            *(heard(store, was + len(keys)) for store, was in zip((one, other, third), before, strict=True))
+        )
+
+        assert sorted(await restored(one)) == keys
+
+
+async def test_a_failover_brings_no_key_back(tmp_path: Path) -> None:
+    """A key revoked just before the primary died would work again, as the replica had not heard of it."""
+    with with_sentinel(tmp_path, *LASTING) as servers:
+        await init(servers.url, PATIENT)
+        place = place_at(servers.url)
+        assert servers.replica is not None
+        async with opened(place) as old:
+            await fill(old)
+            await hearing(old)
+            until(lambda: servers.replica.run("WAIT", 0, 0) is not None)
+            servers.replica.freeze()
+            (done,) = await do(old, acts.revoke(APP.id, KEY_ID))
+            assert not done.replicated
+            before = old.revision()
+            servers.primaries[0].kill()
+            servers.replica.thaw()
+            until(lambda: servers.replica.info("replication")["role"] == "master")
+
+            await eventually_refused(old)
+            await heard(old, before)
+            async with opened(place) as new:
+                assert (await the_key(new)).revoked_at is not None
+                assert await restored(new) == [KEY_ID]
+
+
+async def eventually_refused(store: Store) -> None:
+    """The key is refused as soon as the store answers at all, before anything was told anew."""
+    found: KeyRecord | None = None
+    while found is None:
+        try:
+            found = await the_key(store)
+        except Exception:  # noqa: BLE001 - away
+            await asyncio.sleep(0.01)
+    assert found.revoked_at is not None
+
+
+async def test_hearing_does_not_count_before_the_store_was_told(server: RedisServer) -> None:
+    """A gateway would remember credentials by a store that still takes revoked ones for good."""
+    place = place_at(f"redis://127.0.0.1:{server.port}")
+    await init(f"redis://127.0.0.1:{server.port}", PATIENT)
+    async with opened(place) as store:
+        await fill(store)
+        await hearing(store)
+
+        async def revoke() -> None:
+            await do(store, acts.revoke(APP.id, KEY_ID))
+            server_config = server.directory / "redis.conf"
+            server_config.write_text(server_config.read_text() + "min-replicas-to-write 1\n")
+
+        await forget(server, revoke)
+        await eventually(lambda: True)
+        key = await the_key(store)
+        assert key.revoked_why is RevokedWhy.RESTORED
+        assert store.revision() == DEAF
+
+        server.run("CONFIG", "SET", "min-replicas-to-write", 0)
+        await eventually(lambda: store.revision() != DEAF)
+        async with opened(place) as new:
+            assert (await the_key(new)).revoked_at is not None
+
+
+async def test_what_was_answered_late_is_told_too(server: RedisServer) -> None:
+    """A revocation kept by the primary before, just as it lost its place, would be forgotten by all."""
+    url = f"redis://127.0.0.1:{server.port}"
+    await init(url, PATIENT)
+    nodes = Nodes(address_of(url), PATIENT)
+    register = Register(time.monotonic, tag_of)
+    ears = Hearing(nodes, register, Acts(nodes, register).act, afterthought=0.5)
+    async with opened(place_at(url)) as other:
+        await fill(other)
+        ears.start()
+        try:
+            await eventually(lambda: ears.revision() != DEAF)
+            register.note(Taking(Taken.KEY, APP.id, KEY_ID, end=1))
+
+            async with asyncio.timeout(10):
+                while (await the_key(other)).revoked_at is None:
+                    await asyncio.sleep(0.02)
+        finally:
+            await ears.close()
+            await nodes.close()

@@ -1,0 +1,130 @@
+"""What a gateway does beside its requests."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.store.contract import Store, StoreUnavailable
+from gateway.store.open import open_store
+from gateway.upkeep import note_uses, tell_warnings, warnings_of
+from tests.support.minting import a_key, an_app, id_of
+from tests.support.wire import eventually
+
+SOON = 0.01
+NEVER = 1000.0
+
+
+@asynccontextmanager
+async def running(chore: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """A chore that runs, until it is cancelled."""
+    task = asyncio.create_task(chore)
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        task.cancel()
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(ended, asyncio.CancelledError)
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Store]:
+    """An empty store."""
+    made = open_store("memory:")
+    yield made
+    await made.close()
+
+
+class Uses:
+    """When keys were used, as an authenticator gathers it."""
+
+    def __init__(self) -> None:
+        self.used: dict[str, int] = {}
+
+    def taken(self) -> dict[str, int]:
+        used, self.used = self.used, {}
+        return used
+
+
+@pytest.mark.parametrize("every", [SOON, NEVER], ids=["now-and-then", "at-the-end"])
+async def test_uses_are_noted(store: Store, every: float) -> None:
+    """Nobody could tell which keys are in use, or a restart would lose when they were."""
+    key_id = id_of(await a_key(store, await an_app(store)))
+    uses = Uses()
+    async with running(note_uses(store, uses.taken, every)):
+        uses.used[key_id] = 1234
+        if every == SOON:
+            await eventually(lambda: not uses.used)
+            uses.used[key_id] = 2345
+
+    assert await store.last_used([key_id]) == {key_id: 2345 if every == SOON else 1234}
+
+
+class Full:
+    """A store that can keep no use."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def note_used(self, used: dict[str, int]) -> None:
+        assert used
+        self.asked += 1
+        raise StoreUnavailable("The disk is full.")
+
+    def warnings(self) -> list[str]:
+        raise StoreUnavailable("The disk is full.")
+
+
+async def test_uses_that_cannot_be_noted() -> None:
+    """A disk that is full for a while would end the noting for good, and nobody would be told."""
+    full: Any = Full()
+    uses = Uses()
+    with capture_logs() as said:
+        async with running(note_uses(full, uses.taken, SOON)):
+            for number in range(2):
+                uses.used["aa01020304050607"] = 1
+                await eventually(lambda expected=number + 1: full.asked == expected)
+
+    assert [(line["event"], line["keys"], line["error"]) for line in said] == [
+        ("last use of keys was not noted", 1, "The disk is full.")
+    ] * 2
+
+
+async def test_warnings_are_told_when_they_begin_and_end() -> None:
+    """An operator would not learn that the store is badly set up, or would find it in the log every second."""
+    now = ["One."]
+    looks = 0
+
+    def warnings() -> list[str]:
+        nonlocal looks
+        looks += 1
+        return now
+
+    async def looked_at() -> None:
+        start = looks
+        await eventually(lambda: looks > start + 2)
+
+    with capture_logs() as said:
+        async with running(tell_warnings(warnings, SOON)):
+            await looked_at()
+            now = ["Two.", "One."]
+            await looked_at()
+            now = ["Two."]
+            await looked_at()
+
+    assert [(line["log_level"], line["warning"]) for line in said] == [
+        ("warning", "One."),
+        ("warning", "Two."),
+        ("info", "One."),
+    ]
+
+
+def test_a_store_that_is_away_warns_of_nothing() -> None:
+    """The answer of /ready would end in a fault because the store is away."""
+    full: Any = Full()
+
+    assert warnings_of(full) == []
