@@ -330,6 +330,8 @@ def _signer(file: Path | None) -> "Signer | None":
         return load_signer(file)
     except KeyFileInvalid as error:
         raise CannotStart(f"audit.signing_key_file: {error}") from error
+    except OSError as error:
+        raise CannotStart(f"audit.signing_key_file: {file}: {error.strerror or error}.") from error
 
 
 def _rules(settings: Settings) -> list[RouteRule]:

@@ -15,7 +15,7 @@ _log: Final = structlog.get_logger()
 NOTE_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 1.0  # a look at a list in memory
 
-_NUMBER: Final = re.compile(r"\b[0-9]+(?:\.[0-9]+)?(?= )")  # a count or a length of time; those of an address are more
+_NUMBER: Final = re.compile(r"(?<=[ (])[0-9]+(?:\.[0-9]+)?(?= )")  # a count or a length of time, and no address
 
 
 async def note_uses(store: Store, taken: Callable[[], dict[str, int]], every: float = NOTE_SECONDS) -> None:

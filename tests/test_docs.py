@@ -115,7 +115,7 @@ def test_commands_that_are_named_exist_and_all_are_named() -> None:
     known = {f"{name} {below}".strip() for name in _below() for below in _below(name) or {""}}
     table = README[README.index("## Commands") : README.index("## Where to read next")]
 
-    typed = re.findall(r"(?:^|`)gateway ([a-z]+(?: [a-z]+)?)", README, re.MULTILINE)
+    typed = re.findall(r"(?:^|`)gateway ([a-z]+(?: [a-z-]+)?)", README, re.MULTILINE)
 
     assert all(words in known or words.split()[0] in known for words in typed)
     assert {words for words in known if f"`gateway {words}`" in table} == known
@@ -124,7 +124,7 @@ def test_commands_that_are_named_exist_and_all_are_named() -> None:
 @each_document
 def test_options_that_are_named_exist(file: Path) -> None:
     """A newcomer would be told that there is no such option."""
-    typed = re.findall(r"\bgateway ([a-z]+)( [a-z]+)?((?: [\w./:=<>-]+)*)", file.read_text("utf-8"))
+    typed = re.findall(r"\bgateway ([a-z]+)( [a-z-]+)?((?: [\w./:=<>-]+)*)", file.read_text("utf-8"))
     for name, below, rest in typed:
         if name in _below():
             words = [name, below.strip()] if below.strip() in _below(name) else [name]

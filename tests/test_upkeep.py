@@ -94,32 +94,40 @@ async def test_uses_that_cannot_be_noted() -> None:
     ] * 2
 
 
-async def test_warnings_are_told_when_they_begin_and_end() -> None:
-    """An operator would not learn that the store is badly set up, or would find it in the log every second."""
-    now = ["One."]
-    looks = 0
+async def told(*states: list[str]) -> list[tuple[str, str]]:
+    """What is said, and how loudly, while these warnings hold one after the other."""
+    now, looks = states[0], 0
 
     def warnings() -> list[str]:
         nonlocal looks
         looks += 1
         return now
 
-    async def looked_at() -> None:
-        start = looks
-        await eventually(lambda: looks > start + 2)
-
     with capture_logs() as said:
         async with running(tell_warnings(warnings, SOON)):
-            await looked_at()
-            now = ["Two.", "One."]
-            await looked_at()
-            now = ["Two."]
-            await looked_at()
+            for state in states:
+                now, start = state, looks
+                await eventually(lambda start=start: looks > start + 2)
+    return [(line["log_level"], line["warning"]) for line in said]
 
-    assert [(line["log_level"], line["warning"]) for line in said] == [
+
+async def test_warnings_are_told_when_they_begin_and_end() -> None:
+    """An operator would not learn that the store is badly set up, or would find it in the log every second."""
+    assert await told(["One."], ["Two.", "One."], ["Two."]) == [
         ("warning", "One."),
         ("warning", "Two."),
         ("info", "One."),
+    ]
+
+
+async def test_a_number_that_changes_is_no_other_warning() -> None:
+    """The log would fill with how many seconds a clock is off now."""
+    off = "The clock of 10.0.0.1:{} is {} seconds ahead ({} times)."
+
+    assert await told([off.format(7001, 2.3, 1)], [off.format(7001, 12, 2)], [off.format(7002, 12, 2)]) == [
+        ("warning", off.format(7001, 2.3, 1)),
+        ("warning", off.format(7002, 12, 2)),
+        ("info", off.format(7001, 12, 2)),
     ]
 
 

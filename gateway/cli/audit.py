@@ -151,9 +151,10 @@ def export(
     ] = None,
     config: Config = None,
     data: Data = None,
+    as_json: Annotated[bool, typer.Option("--json", help="What goes wrong is told in JSON too.")] = False,
 ) -> None:
     """Print the events as JSON lines, one an event, by chain and number."""
-    with faults_told(as_json=False):
+    with faults_told(as_json=as_json):
         wanted = _Wanted(app, None if since is None else moment(since), None if until is None else moment(until))
 
         async def work(desk: Desk) -> int:

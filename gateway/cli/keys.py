@@ -36,7 +36,9 @@ keys.command("import", epilog=EPILOG)(import_keys)
 def create(
     app: OfApp,
     name: Annotated[str, typer.Option("--name", help="What people call the key.")],
-    scope: Annotated[list[str], typer.Option("--scope", help="A scope that it holds; give the option once for each.")],
+    scope: Annotated[
+        list[str], typer.Option("--scope", help="A scope that it holds; once for each, or with commas between them.")
+    ],
     days: Annotated[
         int | None, typer.Option("--days", metavar="N", help="How many days it lives: 365 if not given, 366 at most.")
     ] = None,
@@ -58,6 +60,7 @@ def create(
         raise typer.BadParameter("give --days or --expires, not both")
     lifetime = KEY_LIFETIME if days is None else days * DAY
     end = None if expires is None else moment(expires)
+    scopes = [each.strip() for given in scope for each in given.split(",")]
 
     with faults_told(as_json=as_json):
         settings = chosen(config, data)
@@ -66,7 +69,7 @@ def create(
         async def work(desk: Desk) -> MadeKey:
             async with hinted(desk.store, app=app):
                 return await desk.keeper.create_key(
-                    app, name, scope, known_scopes=known, lifetime=lifetime, expires_at=end
+                    app, name, scopes, known_scopes=known, lifetime=lifetime, expires_at=end
                 )
 
         made = at_desk(settings, work)

@@ -17,7 +17,7 @@ from gateway.clock import Clock
 from gateway.core.ledger import Who
 from gateway.core.token import Prefixes, Secret
 from gateway.keys.keeper import Keeper
-from gateway.settings import Settings, load_settings
+from gateway.settings import Fault, Settings, SettingsInvalid, load_settings
 from gateway.store.contract import Store
 from gateway.store.open import open_store
 
@@ -77,7 +77,7 @@ def chosen(config: Path | None, data: Path | None) -> Settings:
 
 
 def opened(settings: Settings, *, create: bool = False, clock: Callable[[], int] | None = None) -> Store:
-    """The store that the settings name. Raises `StoreUnavailable`, or `OSError` for a file with a password."""
+    """The store that the settings name. Raises `StoreUnavailable`, and what `store_options` raises."""
     clock = clock or Clock()
     if not in_redis(settings):
         return open_store(settings.store.url, create=create, clock=clock)
@@ -85,14 +85,14 @@ def opened(settings: Settings, *, create: bool = False, clock: Callable[[], int]
 
 
 def store_options(settings: Settings) -> "RedisOptions":
-    """How to come into Redis. Raises `OSError` when a file with a password cannot be read."""
+    """How to come into Redis. Raises `OSError` or `SettingsInvalid` when a file with a password cannot be used."""
     from gateway.store.redis.address import RedisOptions
 
     store = settings.store
     return RedisOptions(
         username=store.username,
-        password=_password(store.password_file),
-        sentinel_password=_password(store.sentinel_password_file),
+        password=_password("store.password_file", store.password_file),
+        sentinel_password=_password("store.sentinel_password_file", store.sentinel_password_file),
         ca_file=store.ca_file,
         identity=store.identity,
         timeout=store.timeout,
@@ -168,9 +168,17 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _password(file: Path | None) -> Secret | None:
-    # Editors end a file with a newline, which is no part of the password.
-    return None if file is None else Secret(file.read_text("utf-8").rstrip("\r\n"))
+def _password(name: str, file: Path | None) -> Secret | None:
+    if file is None:
+        return None
+    try:
+        # Editors end a file with a newline, which is no part of the password.
+        text = file.read_text("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise SettingsInvalid([Fault(name, "must name a file in UTF-8", file)]) from error
+    if not text:
+        raise SettingsInvalid([Fault(name, "must name a file with a password in it", file)])
+    return Secret(text)
 
 
 def _dev_settings(directory: Path) -> Settings:

@@ -4,6 +4,7 @@ With --json a command prints one value: an object for one thing, an array of obj
 `{"error": {"reason": ..., "message": ...}}`. Times are ISO 8601 in UTC with milliseconds, or null.
 """
 
+import asyncio
 import json
 import sys
 import tempfile
@@ -27,6 +28,8 @@ T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 _SPOOL: Final = 16 * 1024 * 1024  # a list of a million lines must not fill the memory
+_BETWEEN: Final = ",\n "
+_TURN: Final = 500  # lines
 _ONCE: Final = "The token is shown this once and kept nowhere: it will not be shown again."
 _UNCONFIRMED: Final = (
     "gateway: done, but a replica did not confirm it in time. Until the replica has it, a failover could undo it; a"
@@ -183,10 +186,12 @@ async def print_array(views: AsyncIterator[Mapping[str, object]]) -> None:
     """Print an array, an object a line, once the last one is there: so that a store which goes away in between leaves
     an error and not half an array."""
     with tempfile.SpooledTemporaryFile(_SPOOL, "w+", encoding="ascii") as spool:
-        between = ""
+        count = 0
         async for view in views:
-            spool.write(f"{between}{as_json_text(view)}")
-            between = ",\n "
+            spool.write(f"{_BETWEEN if count else ''}{as_json_text(view)}")
+            count += 1
+            if count % _TURN == 0:
+                await asyncio.sleep(0)  # where Ctrl-C comes through, whether or not the store ever waits
         spool.seek(0)
         sys.stdout.write("[")
         while piece := spool.read(65_536):

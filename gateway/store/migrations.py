@@ -14,7 +14,8 @@ APPLICATION_ID: Final = 0x47574159
 # are separated by spaces. WITHOUT ROWID: a look-up descends one tree.
 #
 # Step 2 names users and chains by a number where there are many rows of them: five million user tokens are to take no
-# more than 150 bytes each (measured: 82), the pages that random ids leave half empty included.
+# more than 150 bytes each (measured: 82), the pages that random ids leave half empty included. The notes in `last_used`
+# are taken over, once, by gateway/store/used.py.
 MIGRATIONS: Final = (
     """
     CREATE TABLE meta (

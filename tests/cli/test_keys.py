@@ -54,9 +54,10 @@ def seconds(time_told: str) -> float:
 
 def test_a_key_is_printed_for_programs(gateway: Typing, app: App) -> None:
     """Programs that make keys would not find the members that are promised."""
-    key = gateway.key(app, "--scope", "USER_LINK")
+    key = gateway.key(app, "--scope", "USER_LINK,USER_DELETE")
     assert list(key) == [*MEMBERS, "token"]
-    assert (key["app"], key["name"], key["scopes"], key["state"]) == (app.id, "k", ["USER_LINK", "USER_READ"], "active")
+    scopes = ["USER_DELETE", "USER_LINK", "USER_READ"]
+    assert (key["app"], key["name"], key["scopes"], key["state"]) == (app.id, "k", scopes, "active")
     assert key["created_by"].startswith("cli:")
     assert seconds(key["expires_at"]) - seconds(key["created_at"]) == 365 * 86_400
     token = parse_token(str(key["token"]), Prefixes())

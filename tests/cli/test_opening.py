@@ -92,13 +92,24 @@ def test_passwords_come_out_of_files(config: Path, tmp_path: Path) -> None:
     assert "hunter" not in repr(settings)
 
 
-def test_a_missing_password_file_is_told(local: Typing, tmp_path: Path) -> None:
-    """An operator would see a stack trace instead of which file is missing."""
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        (None, "No such file or directory."),
+        (b"\xff", "store.password_file must name a file in UTF-8"),
+        (b"\n", "store.password_file must name a file with a password in it"),
+    ],
+)
+def test_a_password_file_that_cannot_be_used(local: Typing, tmp_path: Path, held: bytes | None, told: str) -> None:
+    """An operator would see a stack trace instead of which file to mend, or come to Redis without the password."""
+    file = tmp_path / "password"
+    if held is not None:
+        file.write_bytes(held)
     text = local.config.read_text().replace("sqlite:///data/store.db", "redis://127.0.0.1:1")
-    local.config.write_text(text.replace("store: {", f"store: {{password_file: {tmp_path}/nothing, "))
+    local.config.write_text(text.replace("store: {", f"store: {{password_file: {file}, "))
     result = local.typed("apps", "list")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert f"{tmp_path}/nothing: No such file or directory." in result.stderr
+    assert result.stderr == f"gateway: {file}: {told}\n"
 
 
 def test_the_actor_is_the_user_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ class FaultProxy:
     `to_server` and `to_client` are whether bytes pass in that direction; what does not is swallowed, and never comes
     later. `delay` is in seconds, `slice` the most bytes that go on at once, `garble` changes what the client is told,
     `garble_request` what the server is. All of this is for those connections alone on which the client has sent the
-    bytes `only`. `passed` counts the bytes that went to the client.
+    bytes `only`. `received` counts the bytes that clients sent.
     """
 
     def __init__(self, port: int) -> None:
@@ -24,7 +24,7 @@ class FaultProxy:
         self.garble: Garble | None = None
         self.garble_request: Garble | None = None
         self.only = b""
-        self.passed = 0
+        self.received = 0
         self._target = port
         self._server: asyncio.Server | None = None
         self._ways: set[asyncio.Task[None]] = set()
@@ -87,10 +87,10 @@ class FaultProxy:
         while data := await reader.read(self.slice):
             if not to_client:
                 sent += data
+                self.received += len(data)
             if self.only in sent:
                 data = await self._at_fault(data, to_client=to_client)
             writer.write(data)
-            self.passed += len(data) if to_client else 0
             await writer.drain()
         raise ConnectionError  # so that the other direction ends with this one
 

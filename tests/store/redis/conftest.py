@@ -1,13 +1,15 @@
 """Redis servers for these tests: each kind is started once, and emptied before each test that uses it."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from gateway.store.redis.founding import init
 from gateway.store.redis.store import RedisStore
 from tests.store.place import Place
-from tests.support.redis_servers import FORGETFUL, Servers, cluster, single, with_sentinel
+from tests.support.redis_servers import FORGETFUL, Servers, cluster, single, with_replica, with_sentinel
+from tests.support.redis_stores import PATIENT, filled_at
 
 _KINDS = {"single": single, "sentinel": with_sentinel, "cluster": cluster}
 
@@ -30,9 +32,30 @@ def servers(kind_of_servers: Servers) -> Servers:
 @pytest.fixture
 async def place(servers: Servers) -> Place:
     """A new store on each kind of servers in turn."""
-    await init(servers.url)
+    await init(servers.url, PATIENT)
 
     async def open_one() -> RedisStore:
-        return RedisStore.at(servers.url)
+        return RedisStore.at(servers.url, PATIENT)
 
     return Place(open_one)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Servers]:
+    """One server of the test's own, to be frozen, killed or set otherwise; it writes to its disk."""
+    with single(tmp_path / "own") as servers:
+        yield servers
+
+
+@pytest.fixture
+def own_pair(tmp_path: Path) -> Iterator[Servers]:
+    """A primary and its replica of the test's own."""
+    with with_replica(tmp_path / "pair") as servers:
+        yield servers
+
+
+@pytest.fixture
+async def store(own: Servers) -> AsyncIterator[RedisStore]:
+    """A store on the test's own server, with two apps, a key, a user and a user token of the first."""
+    async with filled_at(own.url) as store:
+        yield store

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,6 @@ from tests.store.acts import do
 from tests.store.place import (
     APP,
     KEY_ID,
-    TOKEN_ID,
     USER_ID,
     Place,
     fill,
@@ -44,6 +43,7 @@ from tests.support.redis_servers import LASTING, RedisServer, Servers, single, u
 from tests.support.wire import eventually
 
 PATIENT = RedisOptions(timeout=5)  # on a busy machine
+LINE = 32 * 1024 * 1024  # more than fits into the line to a replica that reads nothing: what comes after it waits behind
 
 
 def place_at(url: str) -> Place:
@@ -180,8 +180,8 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
         yield servers.primaries[0]
 
 
-async def forget(server: RedisServer, taken: Callable[[], object]) -> None:
-    """Have the server die once something was done, and come back with a copy of its data from before."""
+async def forget(server: RedisServer, taken: Callable[[], Awaitable[object]]) -> None:
+    """Have the server die once something was taken away, and come back with a copy of its data from before."""
     kept = server.directory / "appendonlydir"
     copy = server.directory / "copy"
     shutil.copytree(kept, copy)
@@ -206,11 +206,9 @@ async def test_what_an_old_copy_does_not_know_is_told_to_it(server: RedisServer,
     act, ended = TAKING_AWAY[what]
     async with opened(place) as old:
         await fill(old)
-        await do(old, acts.make_key(APP.id, "5a000000000000b1")) if what == "a rotated key" else None
         await hearing(old)
-        before = old.revision()
         await forget(server, lambda: do(old, act))
-        await heard(old, before)
+        await heard(old, old.revision())
 
         async with opened(place) as new:
             assert await restored(new) == [ended]
@@ -235,23 +233,17 @@ async def test_two_gateways_tell_it_once(server: RedisServer) -> None:
     async with opened(place) as one, opened(place) as other, opened(place) as third:
         await fill(one)
         await asyncio.gather(hearing(one), hearing(other), hearing(third))
-        before = [store.revision() for store in (one, other, third)]
         keys = [f"5a0000000000{number:04x}" for number in range(0x200, 0x208)]
         await do(one, *[acts.make_key(APP.id, key) for key in keys])
+        gateways = {store: store.revision() for store in (one, other, third)}
 
         async def revoke_all() -> None:
             await do(one, *[acts.revoke(APP.id, key) for key in keys])
-            await eventually(
-                lambda: all(
-                    set(keys) <= (store.ended_since(was) or set())
-                    for store, was in zip((one, other, third), before, strict=True)
-                )
-            )
+            for store, before in gateways.items():
+                await eventually(lambda store=store, before=before: store.ended_since(before) == set(keys))
 
         await forget(server, revoke_all)
-        await asyncio.gather(
-            *(heard(store, was + len(keys)) for store, was in zip((one, other, third), before, strict=True))
-        )
+        await asyncio.gather(*(heard(store, store.revision()) for store in gateways))
 
         assert sorted(await restored(one)) == keys
 
@@ -265,17 +257,16 @@ async def test_a_failover_brings_no_key_back(tmp_path: Path) -> None:
         async with opened(place) as old:
             await fill(old)
             await hearing(old)
-            until(lambda: servers.replica.run("WAIT", 0, 0) is not None)
             servers.replica.freeze()
+            servers.primaries[0].run("SET", "{00}:junk", bytes(LINE))
             (done,) = await do(old, acts.revoke(APP.id, KEY_ID))
             assert not done.replicated
-            before = old.revision()
             servers.primaries[0].kill()
             servers.replica.thaw()
             until(lambda: servers.replica.info("replication")["role"] == "master")
 
             await eventually_refused(old)
-            await heard(old, before)
+            await eventually(lambda: old.revision() != DEAF)
             async with opened(place) as new:
                 assert (await the_key(new)).revoked_at is not None
                 assert await restored(new) == [KEY_ID]
@@ -306,7 +297,6 @@ async def test_hearing_does_not_count_before_the_store_was_told(server: RedisSer
             server_config.write_text(server_config.read_text() + "min-replicas-to-write 1\n")
 
         await forget(server, revoke)
-        await eventually(lambda: True)
         key = await the_key(store)
         assert key.revoked_why is RevokedWhy.RESTORED
         assert store.revision() == DEAF
@@ -332,7 +322,7 @@ async def test_what_was_answered_late_is_told_too(server: RedisServer) -> None:
             register.note(Taking(Taken.KEY, APP.id, KEY_ID, end=1))
 
             async with asyncio.timeout(10):
-                while (await the_key(other)).revoked_at is None:
+                while (await the_key(other)).revoked_at is None:  # noqa: ASYNC110 - nothing tells of it
                     await asyncio.sleep(0.02)
         finally:
             await ears.close()
