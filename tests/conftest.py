@@ -5,8 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from tests.support.examples import load_profile
-from tests.support.loopback import GUARD, GuardedLoop, guarded_sockets
+# Before they are imported: their assertions are to say what was found, as those of tests do.
+pytest.register_assert_rewrite(
+    *(f"tests.store.{name}" for name in ("acts", "crashing", "place", "racing")),
+    *(f"tests.store.checks_{name}" for name in ("acts", "found", "life", "lists")),
+)
+
+from tests.support.examples import load_profile  # noqa: E402
+from tests.support.loopback import GUARD, GuardedLoop, guarded_sockets  # noqa: E402
 
 load_profile()
 

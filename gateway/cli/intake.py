@@ -1,15 +1,16 @@
 """`gateway keys import` and `gateway users import`: tokens that exist elsewhere."""
 
 import csv
-import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Annotated, BinaryIO, Final, Self
+from typing import Annotated, BinaryIO, Final
 
 import typer
 
 from gateway.cli.codes import REFUSED
+from gateway.cli.files import written
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen, known_scopes
 from gateway.cli.output import AsJson, as_json_text, faults_told
 from gateway.cli.progress import Advance, lines, progress
@@ -89,7 +90,8 @@ class _Order:
 
 
 def _import(intake: Callable[[Desk], Intake[RowT]], columns: Columns, order: _Order) -> None:
-    with progress("rows", lines(order.file)) as advance, BadRows(order.bad, columns, advance) as report:
+    with progress("rows", lines(order.file)) as advance, ExitStack() as closing:
+        report = BadRows(order.bad, columns, advance, closing)
 
         async def work(desk: Desk) -> Tally:
             return await intake(desk).run(read_rows(order.file, columns), report, dry_run=order.dry_run)
@@ -101,46 +103,34 @@ def _import(intake: Callable[[Desk], Intake[RowT]], columns: Columns, order: _Or
 
 
 class BadRows:
-    """A CSV file of refused rows and why, there from the first on and only whole; the rest of a `Report` is shown."""
+    """A file of refused rows and why, there only if there are any; the rest of a `Report` is shown."""
 
-    def __init__(self, path: Path, columns: Columns, advance: Advance) -> None:
+    def __init__(self, path: Path, columns: Columns, advance: Advance, closing: ExitStack) -> None:
         self.advance = advance
         self.shown: list[str] = []
         self._path = path
         self._columns = (*ADDED, *columns.needed, *columns.either)
-        self._file: IO[str] | None = None
+        self._closing = closing
         self._writer: csv.DictWriter[str] | None = None
-
-    def __enter__(self) -> Self:
-        return self
 
     def refuse(self, line: int, refusal: RowRefused, columns: dict[str, str]) -> None:
         """Keep a refused row, and a sentence on each of the first."""
-        if self._writer is None:
-            self._writer = self._begun()
-        self._writer.writerow({"line": line, "reason": refusal.reason.value, "message": refusal.message, **columns})
+        self._writer = self._writer or self._begun()
+        told = {"line": str(line), "reason": refusal.reason.value, "message": refusal.message}
+        self._writer.writerow({name: _writable(value) for name, value in (told | columns).items()})
         if len(self.shown) < _SHOWN:
             self.shown.append(f"line {line}: {refusal.reason.value}: {refusal.message}")
 
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-            Path(self._file.name).replace(self._path)
-
     def _begun(self) -> "csv.DictWriter[str]":
-        # Under another name until it is whole, as it may be the very file that is being read; mode 0600.
-        self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed with the report
-            "w",
-            dir=self._path.parent,
-            prefix=f".{self._path.name}-",
-            delete=False,
-            encoding="utf-8",
-            errors="backslashreplace",
-            newline="",
-        )
-        writer = csv.DictWriter(self._file, self._columns, restval="", extrasaction="ignore")
+        # In its place only once it is whole: it may be the very file that is being read.
+        file = self._closing.enter_context(written(self._path))
+        writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         return writer
+
+
+def _writable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _tell(tally: Tally, shown: list[str], order: _Order) -> None:
@@ -170,4 +160,6 @@ def _summary(tally: Tally, *, dry_run: bool) -> str:
 
 
 def _refused(tally: Tally, order: _Order) -> str:
-    return f"{tally.refused:,} rows {'would be' if order.dry_run else 'were'} refused; {order.bad} lists them."
+    rows = "1 row" if tally.refused == 1 else f"{tally.refused:,} rows"
+    verb = "would be" if order.dry_run else "was" if tally.refused == 1 else "were"
+    return f"{rows} {verb} refused; see {order.bad}."

@@ -80,7 +80,7 @@ def opened(settings: Settings, *, create: bool = False, clock: Callable[[], int]
     """The store that the settings name. Raises `StoreUnavailable`, and what `store_options` raises."""
     clock = clock or Clock()
     if not in_redis(settings):
-        return open_store(settings.store.url, create=create, clock=clock)
+        return open_store(settings.store.url, create=create, clock=clock, identity=settings.store.identity)
     return open_store(settings.store.url, create=create, clock=clock, redis=store_options(settings))
 
 

@@ -99,7 +99,13 @@ def import_command(
                 restored = at_desk(settings, work)
         view = {"file": str(file), **asdict(restored), "sha256": saved.sha256}
         if restored.conflicts:
-            _tell(view, "not_merged", f"{restored.conflicts:,} records were not merged", conflicts, as_json=as_json)
+            _tell(
+                view,
+                "not_merged",
+                f"Records not merged, or not wholly: {restored.conflicts:,}",
+                conflicts,
+                as_json=as_json,
+            )
         print_record("Store imported.", view, as_json=as_json)
 
 
@@ -140,7 +146,7 @@ def _verify_store(settings: Settings, *, as_json: bool) -> None:
         identity, sentences = at_desk(settings, work)
     view = {"identity": identity}
     if sentences:
-        _tell(view, "store_faulty", f"{len(sentences):,} records do not fit", sentences, as_json=as_json)
+        _tell(view, "store_faulty", f"What does not belong together: {len(sentences):,}", sentences, as_json=as_json)
     print_record("The records of the store belong together.", view, as_json=as_json)
 
 

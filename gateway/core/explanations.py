@@ -151,8 +151,8 @@ EXPLANATIONS: Final[Mapping[Reason, str]] = MappingProxyType(
             "Retry-After names."
         ),
         Reason.KEY_NOT_REVOKED: (
-            "The store could not write just now, so take the key for one that works still. Send the request again until "
-            "it is answered with 200, or with credential_invalid, which means that the key had ended after all."
+            "The store could not write just now, so take the key for one that works still. Send the request again "
+            "until it is answered with 200, or with credential_invalid, which means that the key had ended after all."
         ),
         Reason.REGION_UNAVAILABLE: (
             "The region of this app is not served by this gateway at the moment. Try again later, or ask whoever runs "

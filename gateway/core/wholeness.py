@@ -30,6 +30,7 @@ class Wholeness:
         self._met: dict[Hashable, Hashable] = {}
         self._missing: set[int] = set()
         self._numbers: dict[tuple[type, str], int] = {}
+        self._crowded: list[str] = []
         self._app_id = ""
         self._working: dict[str, KeyRecord] = {}
 
@@ -38,14 +39,15 @@ class Wholeness:
         self._there.add(thing for thing, _ in _is(record))
         self._needed.add(_needs(record))
         if isinstance(record, KeyRecord):
-            yield from self._crowding(record)
+            self._count(record)
         elif isinstance(record, Numbered | Seal):
             yield from self._disorder(record)
 
     def end(self) -> Iterator[str]:
         """What shows when all records were told."""
-        if places(self._working.values(), self._now) > MAX_ACTIVE_KEYS:
-            yield f"The app {self._app_id} has more than {MAX_ACTIVE_KEYS} active keys."
+        self._close_app()
+        for app_id in self._crowded:
+            yield f"The app {app_id} has more than {MAX_ACTIVE_KEYS} active keys."
 
     def doubtful(self) -> bool:
         """Whether something is there twice, or missing, and the records are to be told once more."""
@@ -61,12 +63,16 @@ class Wholeness:
         if any(hash(thing) in self._missing for thing in _needs(record)):
             yield "What it belongs to is not there."
 
-    def _crowding(self, key: KeyRecord) -> Iterator[str]:
+    def _count(self, key: KeyRecord) -> None:
         if key.app_id != self._app_id:
-            yield from self.end()
+            self._close_app()
             self._app_id, self._working = key.app_id, {}
         if works(key, self._now):
             self._working[key.id] = key
+
+    def _close_app(self) -> None:
+        if places(self._working.values(), self._now) > MAX_ACTIVE_KEYS:
+            self._crowded.append(self._app_id)
 
     def _disorder(self, record: Numbered | Seal) -> Iterator[str]:
         number = record.number if isinstance(record, Numbered) else record.first

@@ -61,6 +61,13 @@ def check(database: sqlite3.Connection, path: Path) -> None:
             raise StoreBroken(f"The store {path} is damaged; restore it from a backup.")
 
 
+def require_identity(database: sqlite3.Connection, path: Path, identity: str | None) -> None:
+    """Raise `StoreBroken` when the store is another than the one that it has to be, if that is said."""
+    ((found,),) = database.execute("SELECT identity FROM meta").fetchall()
+    if identity is not None and identity != found:
+        raise StoreBroken(f"The store {path} is not the one that is meant: store.identity names another.")
+
+
 def _make(path: Path, *, create: bool) -> None:
     for suffix in ("-wal", "-journal"):
         # Its database is gone; SQLite would replay it into the new one.

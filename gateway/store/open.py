@@ -24,6 +24,7 @@ def open_store(
     patience: float = PATIENCE,
     redis: "RedisOptions | None" = None,
     clock: Callable[[], int] | None = None,
+    identity: str | None = None,
 ) -> Store:
     """The store at `url`, checked and ready; or `StoreUnavailable` with a sentence that says what is wrong.
 
@@ -34,15 +35,18 @@ def open_store(
       each with `rediss` for TLS. Nothing is connected to yet.
 
     A missing file is made only when `create` is true: a mistyped path must not become a gateway that knows no key.
-    `patience` (for locks) and `clock` (UTC milliseconds) are SQLite's, `redis` is how to come into Redis.
+    `patience` (for locks), `clock` (UTC milliseconds) and `identity` (which store it has to be) are SQLite's; `redis`
+    is how to come into Redis.
     """
     scheme, separator, rest = url.partition(":")
     if scheme == "memory" and separator and not rest:
         scratch = tempfile.TemporaryDirectory(prefix="gateway-store-")
         path = Path(scratch.name, "store.db")
-        return SqliteStore.open(path, create=True, patience=patience, clock=clock, scratch=scratch)
+        return SqliteStore.open(path, create=True, patience=patience, clock=clock, identity=identity, scratch=scratch)
     if scheme == "sqlite" and rest.startswith("///") and len(rest) > len("///"):
-        return SqliteStore.open(Path(rest[3:]).absolute(), create=create, patience=patience, clock=clock)
+        return SqliteStore.open(
+            Path(rest[3:]).absolute(), create=create, patience=patience, clock=clock, identity=identity
+        )
     if scheme in _REDIS:
         # Only now: whoever keeps an SQLite file neither needs the client nor waits for its import.
         from gateway.store.redis.address import RedisOptions  # noqa: PLC0415

@@ -19,7 +19,7 @@ from gateway.core.takings import taken_by
 from gateway.store import acting, listing, rows, trail
 from gateway.store.contract import FoundKey, FoundUserToken, StoreUnavailable
 from gateway.store.database import READER_PATIENCE, connect, reading, transaction, translating, write_ahead
-from gateway.store.file import check, require_file, require_sqlite
+from gateway.store.file import check, require_file, require_identity, require_sqlite
 from gateway.store.listing import PAGE, Listing
 from gateway.store.migrations import migrate
 from gateway.store.used import UsedFile
@@ -72,9 +72,13 @@ class SqliteStore:
         create: bool,
         patience: float,
         clock: Callable[[], int] | None = None,
+        identity: str | None = None,
         scratch: TemporaryDirectory[str] | None = None,
     ) -> "SqliteStore":
-        """The store in the file at `path`, checked, with the newest tables. `scratch` is removed with the store."""
+        """The store in the file at `path`, checked, with the newest tables, and of the `identity` if one is given.
+
+        `scratch` is removed with the store.
+        """
         with ExitStack() as opened, translating(path):
             if scratch is not None:
                 opened.callback(scratch.cleanup)
@@ -88,6 +92,7 @@ class SqliteStore:
             check(writer, path)
             write_ahead(writer, path)
             migrate(writer)
+            require_identity(writer, path, identity)
             reader = connect(path, mode="ro", patience=READER_PATIENCE)
             opened.callback(reader.close)
             reader.execute("PRAGMA query_only = ON")

@@ -20,7 +20,10 @@ _NEW_SEAL: Final = "INSERT INTO seal VALUES ((SELECT number FROM chain WHERE nam
 _KEEP_SEAL: Final = f"{_NEW_SEAL} ON CONFLICT DO NOTHING"
 
 CHAINS: Final = """
-    SELECT name FROM chain WHERE EXISTS (SELECT 1 FROM audit WHERE chain = chain.number) ORDER BY name
+    SELECT name FROM chain
+    WHERE EXISTS (SELECT 1 FROM audit WHERE chain = chain.number)
+        OR EXISTS (SELECT 1 FROM seal WHERE chain = chain.number) -- whose events somebody removed
+    ORDER BY name
 """
 UNSEALED: Final = f"""
     SELECT name FROM chain WHERE number = {MAIN}

@@ -1,9 +1,9 @@
-"""A store is saved into a file and brought back, into an empty store or another one: nothing is lost, nothing revived."""
+"""A store is saved into a file and brought back, into an empty store or another: nothing is lost, nothing revived."""
 
 import asyncio
 import io
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -72,7 +72,7 @@ def _tells_of_file(record: Portable) -> bool:
 
 async def fill(store: Store, seed: int = 0) -> None:
     """Two apps in the midst of their lives, by acts that chance chooses."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - the same acts at every run
     await do(store, acts.make_app(APP), acts.make_app(OTHER_APP), acts.grant(APP.id, EMAIL, Role.DEVELOPER))
     await do(store, *(acts.make_key(APP.id, key_id, name=f'"k" {key_id} 株') for key_id in KEYS))
     await do(
@@ -110,7 +110,7 @@ def an_act(chance: random.Random, number: int) -> Act:
 
 
 @pytest.mark.parametrize("target", KINDS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_what_was_saved_is_brought_back(stores: Stores, kind: str, target: str, seed: int) -> None:
     """A backup would bring back fewer records, or others, than were saved; or none on the other kind of store."""
     source, into = await stores.new(kind), await stores.new(target)
@@ -162,6 +162,20 @@ async def test_a_store_that_is_not_empty_is_left_alone(stores: Stores, kind: str
         await brought(into, await saved(source))
     assert refused.value.reason is ActReason.STORE_NOT_EMPTY
     assert await lines(into) == before
+
+
+async def test_a_large_store_is_brought_back_whole(stores: Stores) -> None:
+    """Of more records than are held at once, those at the edges would be lost or doubled."""
+    source, into = await stores.new("sqlite"), await stores.new("sqlite")
+    await fill(source)
+    for number in range(120):
+        app = App(f"5c{number:022x}", "an app", "eu")
+        await do(source, acts.make_app(app))
+        await do(source, *(acts.make_key(app.id, f"5c{number:010x}{each:04x}") for each in range(10)))
+        await do(source, acts.make_token(app.id, f"5c{number:010x}ffff", "first-user"))
+    await source.note_used({key.id: key.created_at for key in await listed(source.keys())})
+    assert (await brought(into, await saved(source))).conflicts == []
+    assert await lines(into) == await lines(source)
 
 
 async def test_no_token_is_in_the_file(empty: Store) -> None:
@@ -262,7 +276,7 @@ async def test_two_halves_of_a_store_become_one(stores: Stores, kind: str) -> No
 
 async def _records(store: Store) -> list[bytes]:
     kinds = ("app", "key", "user", "user_token")
-    return sorted(line_of(record) async for record in everything(store) if kind_of(record) in kinds)
+    return sorted([line_of(record) async for record in everything(store) if kind_of(record) in kinds])
 
 
 # While others change the store, and when it goes away -----------------------------------------------------------------
@@ -273,7 +287,7 @@ async def test_a_file_is_whole_though_the_store_is_changed_meanwhile(stores: Sto
     url = await stores.url(kind)
     store, other = await stores.opened(url), await stores.opened(url)
     await fill(store)
-    for number in range(1, 60):
+    for number in range(20):
         await do(store, acts.make_app(App(f"5b{number:022x}", "an app", "eu")))
         await do(store, *(acts.make_key(f"5b{number:022x}", f"5b{number:010x}{each:04x}") for each in range(10)))
     stopped = asyncio.Event()
@@ -282,16 +296,16 @@ async def test_a_file_is_whole_though_the_store_is_changed_meanwhile(stores: Sto
         count = 0
         while not stopped.is_set():
             count += 1
-            app_id = f"5b{count % 59 + 1:022x}"
+            app_id = f"5b{count % 20:022x}"
             found = [key.id for key in (await look(other, app_id)).keys.values() if key.successor is None]
             new = f"5b{count:06x}{'c' * 8}"
-            await other.act([acts.rotate(app_id, sorted(found)[0], new, shutdown=DAY)])
+            await other.act([acts.rotate(app_id, min(found), new, shutdown=DAY)])
             await do(other, acts.make_token(app_id, f"5b{count:06x}{'d' * 8}", f"user-{count}"))
         return count
 
     changing = asyncio.create_task(change())
     try:
-        contents = [await saved(store) for _ in range(3)]
+        contents = [await saved(store) for _ in range(2)]
     finally:
         stopped.set()
         async with asyncio.timeout(PATIENCE):
@@ -300,6 +314,43 @@ async def test_a_file_is_whole_though_the_store_is_changed_meanwhile(stores: Sto
     for content in contents:
         into = await stores.new("sqlite")
         assert (await brought(into, content)).conflicts == []
+
+
+async def test_a_key_that_is_rotated_while_it_is_saved_stays_in_its_pair(stores: Stores, kind: str) -> None:
+    """A backup would hold an eleventh active key, which could not be brought back, and clients have just been given."""
+    store = await stores.new(kind)
+    now = (await look(store, APP.id)).now
+    active = [a_key(number, now - DAY, now + DAY) for number in range(MAX_ACTIVE_KEYS)]
+    history = [a_key(number, now - DAY + number, now - 1) for number in range(100, 700)]
+    await do(store, acts.make_app(APP))
+    for start in range(0, 600, 100):
+        await do(store, acts.keep(APP, keys=tuple(history[start : start + 100])))
+    await do(store, acts.keep(APP, keys=tuple(active)))
+    rotating: Any = Rotating(store, acts.rotate(APP.id, active[0].id, "5a0000000000ffff"))
+    into = await stores.new("sqlite")
+    assert (await brought(into, await saved(rotating))).conflicts == []
+    assert (await the_key(into, active[0].id)).successor == "5a0000000000ffff"
+    assert len(await listed(into.keys())) == len(active) + len(history) + 1
+
+
+def a_key(number: int, created_at: int, expires_at: int) -> KeyRecord:
+    """A key, another for each number."""
+    scopes = frozenset({"USER_READ"})
+    return KeyRecord(f"5a{number:014x}", APP.id, "k", scopes, number.to_bytes(32), created_at, expires_at)
+
+
+class Rotating(Lossy):
+    """A store in which a key is rotated just when the first keys have been listed."""
+
+    def __init__(self, store: Store, act: Act) -> None:
+        super().__init__(store, StoreUnavailable(""))
+        self._acts = [act]
+
+    async def keys(self, app_id: str | None = None) -> AsyncIterator[KeyRecord]:
+        async for key in self._store.keys(app_id):
+            yield key
+            while self._acts:
+                await do(self._store, self._acts.pop())
 
 
 async def test_an_import_that_broke_off_is_begun_anew(stores: Stores, kind: str) -> None:
@@ -316,7 +367,7 @@ async def test_an_import_that_broke_off_is_begun_anew(stores: Stores, kind: str)
     assert (await brought(into, content, merge=True)).conflicts == []
     assert await lines(into) == await lines(source)
     told = [numbered for numbered in await the_events(into) if _tells_of_file(numbered)]
-    assert len(told) == 1
+    assert len(told) == 2  # each run brought something
 
 
 class Breaking(Lossy):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +16,12 @@ from gateway.keys.sealing import RUN_LENGTH, ChainReport, seal_new, verify
 from gateway.keys.signing import Signer, fingerprint, judge_with
 from gateway.store.contract import Store
 from gateway.store.open import open_store
-from gateway.store.redis.layout import TAGS, audit_key, identity_key, seals_key
+from gateway.store.redis.founding import init
+from gateway.store.redis.layout import audit_key, seals_key
 from tests.store.acts import do, make_app
 from tests.store.place import APP, OTHER_APP
 from tests.support.redis_servers import RedisServer, Servers, single
+from tests.support.redis_stores import PATIENT
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SIGNER = Signer(fingerprint(KEY.public_key()), key=KEY)
@@ -70,9 +72,9 @@ async def kept(servers: Servers) -> AsyncIterator[Kept]:
     10."""
     (server,) = servers.primaries
     server.run("FLUSHALL")
-    for tag in TAGS:
-        server.run("SET", identity_key(tag), IDENTITY)
-    store = open_store(servers.url)
+    options = replace(PATIENT, identity=IDENTITY)
+    await init(servers.url, options)
+    store = open_store(servers.url, redis=options)
     made = Kept(store, server)
     await do(store, make_app(APP), make_app(OTHER_APP))
     for count in (0, 5, 4):
@@ -107,7 +109,7 @@ async def test_a_long_run_is_sealed_in_pieces(kept: Kept) -> None:
 
 async def test_two_that_seal_at_once_make_one_chain_of_seals(kept: Kept, servers: Servers) -> None:
     """Two gateways that both believe to hold the lease leave two seals over one event, which looks like forgery."""
-    other = open_store(servers.url)
+    other = open_store(servers.url, redis=PATIENT)
     made: list[Seal] = []
     try:
         for _ in range(20):
@@ -142,7 +144,7 @@ async def test_a_store_at_work_is_verified(kept: Kept) -> None:
 
 async def test_another_gateway_seals_when_the_holder_is_gone(kept: Kept, servers: Servers) -> None:
     """All gateways seal all the time, or none does after the one that did has died."""
-    store = open_store(servers.url)
+    store = open_store(servers.url, redis=PATIENT)
     try:
         await Sealer(store, SIGNER, lease_seconds=60).turn()
         await kept.happens(1)

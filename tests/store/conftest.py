@@ -6,17 +6,11 @@ from pathlib import Path
 
 import pytest
 
-# Before they are imported: their assertions are to say what was found, as those of tests do.
-pytest.register_assert_rewrite(
-    *(f"tests.store.{name}" for name in ("acts", "crashing", "place", "racing")),
-    *(f"tests.store.checks_{name}" for name in ("acts", "found", "life", "lists")),
-)
-
-from gateway.core.records import KeyRecord  # noqa: E402
-from gateway.store.open import open_store  # noqa: E402
-from tests.store import acts  # noqa: E402
-from tests.store.acts import do  # noqa: E402
-from tests.store.place import APP  # noqa: E402
+from gateway.core.records import KeyRecord
+from gateway.store.open import open_store
+from tests.store import acts
+from tests.store.acts import do
+from tests.store.place import APP
 
 
 async def _fill(path: Path) -> None:

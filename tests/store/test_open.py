@@ -394,3 +394,15 @@ def test_where_nothing_may_be_made_nothing_is(open_place: Path) -> None:
         assert "cannot be reached: Permission denied" in refusal(open_place / "store.db", create=True)
         assert "cannot be reached: Permission denied" in refusal(open_place / "new" / "store.db", create=True)
     assert entries(open_place) == []
+
+
+async def test_a_store_that_is_not_the_one_that_is_meant_is_not_opened(made: Path) -> None:
+    """A file put in the place of another would be served, and every key of the other be unknown."""
+    store = open_store(f"sqlite:///{made}")
+    identity = await store.identity()
+    await store.close()
+
+    await open_store(f"sqlite:///{made}", identity=identity).close()
+
+    with pytest.raises(StoreBroken, match=r"store\.identity"):
+        open_store(f"sqlite:///{made}", identity="0" * 32)

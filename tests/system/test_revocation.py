@@ -38,7 +38,7 @@ class Pair:
 
     async def hearing(self) -> None:
         """Let everything pass, and return once both gateways hear."""
-        if self.proxy is not None:
+        if self.proxy is not None and self.proxy.only:
             self.proxy.heal()
         for gateway in self.gateways:
             await gateway.until_hearing()
@@ -46,7 +46,8 @@ class Pair:
     def blackhole(self) -> None:
         """Let the second gateway hear nothing from now on, without anything being closed."""
         assert self.proxy is not None
-        self.proxy.swallow(b"SUBSCRIBE")
+        self.proxy.only = b"SUBSCRIBE"
+        self.proxy.blackhole()
 
 
 Place = Callable[[Path], AbstractAsyncContextManager[Pair]]

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from gateway.core.audit import Numbered, Seal
 from gateway.store.redis.encoding import decode_event, decode_seal, encode_numbered, encode_seal
+from gateway.store.redis.faults import Garbled
 from gateway.store.redis.layout import TAGS, audit_key, seals_key
 from gateway.store.redis.lists import PAGE, pieces
 from gateway.store.redis.nodes import Nodes
@@ -46,9 +47,11 @@ class Chains:
         found = []
         for tag, (event, seal) in zip(TAGS, answers, strict=True):
             chain = f"{identity}/{tag}"
-            with self._nodes.reading(tag):
+            try:
                 last = 0 if event is None else decode_event(chain, event).number
                 sealed = 0 if seal is None else decode_seal(chain, seal).last
+            except Garbled:  # which is met again where that chain is read; the others are to be sealed all the same
+                last, sealed = 1, 0
             if last > sealed:
                 found.append(chain)
         return found

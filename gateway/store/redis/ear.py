@@ -79,10 +79,11 @@ class Ear:
         self.broken = ""
         self._mind = mind
         self._clocks = clocks
-        self._prepared = False
+        self._prepared = False  # the primary has been told what it may have forgotten
+        self._heard = False  # a heartbeat came back on this subscription
         self._own = b""
         self._sent: dict[bytes, float] = {}
-        self._newest = -math.inf  # as `proven`, also before the primary is prepared
+        self._newest = -math.inf  # when the newest heartbeat that came back was sent, or the subscription was made
         self._offsets = deque[Offset](maxlen=OFFSETS)
 
     @property
@@ -92,8 +93,9 @@ class Ear:
 
     async def listen(self) -> None:
         """Hear until cancelled, and connect anew as often as need be."""
+        own = asyncio.current_task()
         pause = FIRST_PAUSE
-        while True:
+        while own is None or not own.cancelling():  # of a group that fails just then, only its failure is told
             try:
                 await self._listen()
             except* StoreBroken as broken:
@@ -145,6 +147,7 @@ class Ear:
             return
         self._sent = {other: at for other, at in self._sent.items() if at > sent}
         self._newest = max(self._newest, sent)
+        self._heard = True
         self._prove()
 
     async def _beat(self) -> None:
@@ -164,6 +167,7 @@ class Ear:
         match now, role:
             case [[seconds, microseconds], [b"master", *_]]:
                 self._offsets.append(offset(asked, took, int(seconds) + int(microseconds) / 1e6))
+                self._prove()
             case _:
                 raise Deaf  # a replica hears late; and what hears heartbeats only because it is slow to know, never
 
@@ -175,12 +179,12 @@ class Ear:
         await self._mind.attend(self.node)
 
     def _prove(self) -> None:
-        if self._prepared:
+        if self._prepared and self._heard and self._offsets:
             self.proven = self._newest
             self._mind.proved()
 
     def _lose(self) -> None:
-        self._prepared = False
+        self._prepared = self._heard = False
         self._sent.clear()
         self.proven = -math.inf
         self._mind.lost()

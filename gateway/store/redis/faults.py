@@ -18,11 +18,12 @@ class Garbled(Exception):
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """What an error says. `silent`: the server cannot be asked at all, as if it did not answer. `moved`: who the
-    primary is has to be found out anew."""
+    primary is has to be found out anew. `broken`: it stays so until somebody mends it."""
 
     sentence: str
     silent: bool = False
     moved: bool = False
+    broken: bool = False
 
 
 _CLOSED: Final = "does not let the gateway in; check store.username, store.password_file and the rights of that user"
@@ -42,7 +43,7 @@ _MEANINGS: Final = {
         "has fewer replicas than it needs to take a change (min-replicas-to-write): nothing was changed"
     ),
     "MISCONF": Meaning("cannot write to its disk and takes no changes: nothing was changed"),
-    "WRONGTYPE": Meaning("holds data that is not of this store under one of its keys"),
+    "WRONGTYPE": Meaning("holds data that is not of this store under one of its keys", broken=True),
     "CROSSSLOT": Meaning("was asked for keys that do not lie together, which is a fault of the gateway"),
     "NOAUTH": Meaning(_CLOSED),
     "WRONGPASS": Meaning(_CLOSED),

@@ -180,6 +180,8 @@ class Nodes:
         owner = self._owners.get(tag)
         where = self.address if owner is None else f"the Redis server {owner.place}"
         sentence = f"{where} {what.sentence}."
+        if what.broken:
+            return StoreBroken(sentence[0].upper() + sentence[1:])
         return StoreUnavailable(sentence[0].upper() + sentence[1:], in_grace=what.silent and self.in_grace(tag))
 
     # Behind it
