@@ -1,5 +1,6 @@
 """Many records into a store: put together by app, many of an app to an act, many acts to a call."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -11,7 +12,10 @@ T = TypeVar("T")
 # Records that are held at once, so that those of one app come together however they are ordered: some 100 MB.
 WINDOW: Final = 200_000
 AN_ACT: Final = 50  # a few milliseconds of a server that does one thing at a time
-A_CALL: Final = 1000  # a tenth of a second of the lock that revocations wait for too
+A_CALL: Final = 500  # some hundredths of a second of the lock that revocations wait for too
+
+# Seconds before each further try. A long import is to outlast a busy or restarting store.
+PAUSES: Final = (0.1, 0.5, 2.0)
 
 Batch = list[tuple[str, Sequence[T]]]  # records by app; an app with many stands there several times
 
@@ -57,14 +61,19 @@ class Verdict(Generic[FoundT]):
 
 
 async def acted(store: Store, acts: Sequence[Act]) -> list[Done]:
-    """What came of acts that refuse nothing and change nothing the second time: when the answer was lost, they are done
-    once more."""
-    try:
-        outcomes = await store.act(acts)
-    except StoreBroken:
-        raise
-    except StoreUnavailable:
-        outcomes = await store.act(acts)
+    """What came of acts that refuse nothing and change nothing the second time: they are done again while the store is
+    away for a moment, or its answer was lost."""
+    for pause in PAUSES:
+        try:
+            return _all_done(await store.act(acts))
+        except StoreBroken:
+            raise
+        except StoreUnavailable:
+            await asyncio.sleep(pause)
+    return _all_done(await store.act(acts))
+
+
+def _all_done(outcomes: Sequence[Done | ActRefused]) -> list[Done]:
     done = []
     for outcome in outcomes:
         if isinstance(outcome, ActRefused):

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 from redis.exceptions import RedisError
 
 from gateway.store.contract import StoreBroken, StoreUnavailable
-from gateway.store.redis.faults import NoAnswer
+from gateway.store.redis.faults import NoAnswer, meaning
 from gateway.store.redis.health import Offset, offset
 from gateway.store.redis.node import Node
 
@@ -31,7 +31,7 @@ OFFSETS: Final = 8  # of the last two seconds; the one that was measured quickes
 
 
 class Deaf(Exception):
-    """The ear does not hear. Never leaves it."""
+    """What is said at a server is not heard. Never leaves an ear."""
 
 
 # What an ear meets and outlives, by connecting anew: anything else is a fault of ours.
@@ -70,13 +70,15 @@ class Mind(Protocol):
 
 class Ear:
     """Hears what is published on one primary. `proven` is when, by the monotonic clock, the newest heartbeat that came
-    back was sent: what was published there before has been heard. `broken` says why it is no store, if it is none."""
+    back was sent: what was published there before has been heard. `trouble` says why it is not heard, while it is not;
+    `broken` whether that is for somebody to mend."""
 
     def __init__(self, node: Node, mind: Mind, clocks: Clocks) -> None:
         self.node = node
         self.tags = node.tags
         self.proven = -math.inf
-        self.broken = ""
+        self.trouble = ""
+        self.broken = False
         self._mind = mind
         self._clocks = clocks
         self._prepared = False  # the primary has been told what it may have forgotten
@@ -98,10 +100,8 @@ class Ear:
         while own is None or not own.cancelling():  # of a group that fails just then, only its failure is told
             try:
                 await self._listen()
-            except* StoreBroken as broken:
-                self.broken = _sentence(broken)
-            except* _TROUBLE:
-                self.broken = ""
+            except* _TROUBLE as trouble:
+                self._note(trouble)
             pause = FIRST_PAUSE if self._prepared else min(2 * pause, LONGEST_PAUSE)
             self._lose()
             await asyncio.sleep(pause)
@@ -130,7 +130,7 @@ class Ear:
             if message is not None:
                 self._take(message)
             if self._clocks.monotonic() - self._newest > GIVEN_UP:
-                raise Deaf
+                raise Deaf("lets nothing be heard of what is said at it")
 
     def _take(self, message: object) -> None:
         match message:
@@ -139,7 +139,7 @@ class Ear:
             case [b"message", _, bytes(data)]:
                 self._mind.heard(self, data)
             case _:
-                raise Deaf
+                raise Deaf("says what is not of a subscription")
 
     def _came_back(self, beat: bytes) -> None:
         sent = self._sent.get(beat)
@@ -169,18 +169,19 @@ class Ear:
                 self._offsets.append(offset(asked, took, int(seconds) + int(microseconds) / 1e6))
                 self._prove()
             case _:
-                raise Deaf  # a replica hears late; and what hears heartbeats only because it is slow to know, never
+                # Whoever revokes does it elsewhere by now, and heartbeats would come back all the same.
+                raise Deaf("is not a primary any more")
 
     async def _care(self) -> None:
         await self._mind.prepare(self.node)
         self._prepared = True
-        self.broken = ""
         self._prove()
         await self._mind.attend(self.node)
 
     def _prove(self) -> None:
         if self._prepared and self._heard and self._offsets:
             self.proven = self._newest
+            self.trouble, self.broken = "", False
             self._mind.proved()
 
     def _lose(self) -> None:
@@ -189,9 +190,15 @@ class Ear:
         self.proven = -math.inf
         self._mind.lost()
 
-
-def _sentence(error: BaseException) -> str:
-    """What the first of nested errors says."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error)
+    def _note(self, trouble: BaseException) -> None:
+        while isinstance(trouble, BaseExceptionGroup):
+            trouble = trouble.exceptions[0]
+        self.broken = isinstance(trouble, StoreBroken)
+        if isinstance(trouble, (StoreUnavailable, NoAnswer)):
+            self.trouble = str(trouble)
+            return
+        if isinstance(trouble, RedisError):
+            what = meaning(trouble).sentence
+        else:
+            what = str(trouble) if isinstance(trouble, Deaf) else "does not answer"
+        self.trouble = f"The Redis server {self.node.place} {what}."

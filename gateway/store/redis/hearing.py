@@ -6,9 +6,9 @@ judged when it is asked, by comparing times: a blocked event loop would hold up 
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -72,7 +72,7 @@ class Hearing:
     def start(self) -> None:
         """Begin to hear. Never waits."""
         self._nodes.on_change(self.lost)
-        self._running = asyncio.create_task(self._run())
+        self._running = _started(self._run())
 
     async def close(self) -> None:
         """Hear no more."""
@@ -97,7 +97,8 @@ class Hearing:
     def warnings(self) -> Iterator[str]:
         """What is not as it should be."""
         if self._running is not None and self.revision() == DEAF:
-            yield "Revocations are not heard at present; every credential is looked up in the store each time."
+            cause = self._trouble() or "The store was not reached yet."
+            yield f"Revocations are not heard now, and every credential is looked up each time. {cause}"
         if self._register.overflowed:
             yield (
                 f"More was revoked in a day than is remembered ({self._register.overflowed} forgotten early); a"
@@ -113,7 +114,7 @@ class Hearing:
         """Raise `StoreBroken` when a primary lacks what the store needs, or its clock is too far from ours."""
         for ear in self._ears:
             if ear.broken:
-                raise StoreBroken(ear.broken)
+                raise StoreBroken(ear.trouble)
             if ear.offset.unbearable:
                 raise StoreBroken(str(ear.offset.warning(str(ear.node.place))))
 
@@ -218,11 +219,14 @@ class Hearing:
         for node in primaries:
             if node not in kept:
                 ear = Ear(node, self, self._clocks)
-                self._ears[ear] = asyncio.create_task(ear.listen())
+                self._ears[ear] = _started(ear.listen())
         for ear in gone:
             del self._ears[ear]
         self.proved()
         await _ended(list(gone.values()))
+
+    def _trouble(self) -> str:
+        return next((ear.trouble for ear in self._ears if ear.trouble), "")
 
     def _log_state(self) -> None:
         """Say once that hearing is lost, or is back."""
@@ -230,7 +234,7 @@ class Hearing:
         if deaf == self._logged_deaf:
             return
         if deaf:
-            _log.warning("store deaf")
+            _log.warning("store deaf", cause=self._trouble())
         elif self._logged_deaf:
             _log.info("store heard again")
         self._logged_deaf = deaf
@@ -252,10 +256,20 @@ def _asked(taking: Taking) -> Asked:
             return Asked(taking.app_id)
 
 
+def _started(life: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    task = asyncio.create_task(life)
+    task.add_done_callback(_looked_at)
+    return task
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    """Log what ended a task and nobody foresaw."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        _log.error("hearing failed", exc_info=error)
+
+
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait for their end; what they met that nobody foresaw is logged."""
     for task in tasks:
         task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Exception):
-            _log.error("hearing failed", exc_info=result)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -40,7 +40,7 @@ from tests.store.place import (
     the_token,
     the_user,
 )
-from tests.support.redis_servers import LASTING, RedisServer, Servers, single, until, with_sentinel
+from tests.support.redis_servers import LASTING, PRIMARY_NAME, RedisServer, Servers, single, until, with_sentinel
 from tests.support.wire import eventually
 
 PATIENT = RedisOptions(timeout=5)  # on a busy machine
@@ -306,6 +306,34 @@ async def test_hearing_does_not_count_before_the_store_was_told(server: RedisSer
         await eventually(lambda: store.revision() != DEAF)
         async with opened(place) as new:
             assert (await the_key(new)).revoked_at is not None
+
+
+async def test_another_primary_makes_deaf_until_it_is_heard(tmp_path: Path) -> None:
+    """A gateway would go by what it hears at a server that the others have left."""
+    with with_sentinel(tmp_path, *LASTING) as servers:
+        assert servers.replica is not None
+        assert servers.sentinel is not None
+        await init(servers.url, PATIENT)
+        nodes = Nodes(address_of(servers.url), PATIENT)
+        register = Register(time.monotonic, tag_of)
+        ears = Hearing(nodes, register, Acts(nodes, register).act)
+        ears.start()
+        try:
+            await eventually(lambda: ears.revision() != DEAF)
+            before, generation = ears.revision(), nodes.generation
+            until(lambda: servers.replica.run("GET", "{ff}:identity"))
+            servers.sentinel.run("SENTINEL", "REMOVE", PRIMARY_NAME)
+            servers.replica.run("REPLICAOF", "NO", "ONE")
+            servers.sentinel.run("SENTINEL", "MONITOR", PRIMARY_NAME, "127.0.0.1", servers.replica.port, 1)
+            while nodes.generation == generation:
+                await nodes.refresh()
+            assert ears.revision() == DEAF
+
+            await eventually(lambda: ears.revision() not in {before, DEAF})
+            assert ears.ended_since(before) is None
+        finally:
+            await ears.close()
+            await nodes.close()
 
 
 async def test_what_was_answered_late_is_told_too(server: RedisServer) -> None:

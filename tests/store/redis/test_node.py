@@ -14,6 +14,7 @@ from tests.store.place import PATIENCE
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.redis_servers import Servers
 from tests.support.redis_stores import HASTY, PATIENT
+from tests.support.wire import eventually
 
 
 @asynccontextmanager
@@ -130,9 +131,7 @@ async def test_a_call_that_was_given_up_leaves_no_answer_behind(own: Servers) ->
     async with behind(own, PATIENT) as (proxy, node):
         proxy.to_client = False
         call = asyncio.ensure_future(node.run("ECHO", "somebody else's"))
-        async with asyncio.timeout(PATIENCE):
-            while "cmdstat_echo" not in own.primaries[0].info("commandstats"):
-                pass
+        await eventually(lambda: "cmdstat_echo" in own.primaries[0].info("commandstats"))
         call.cancel()
         await asyncio.wait([call])
         proxy.to_client = True
@@ -168,7 +167,7 @@ async def test_answers_may_come_in_pieces(own: Servers) -> None:
         assert await node.pipeline([("SET", "a", value), ("GET", "a"), ("STRLEN", "a")]) == [b"OK", value, len(value)]
 
 
-@pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*x\r\n", b"$-7\r\n", b":\r\n", b"\x00" * 50])
+@pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*x\r\n", b":\r\n", b"\x00" * 50])
 async def test_what_is_not_redis_is_an_error(own: Servers, said: bytes) -> None:
     """A mistyped port would end in a traceback."""
     async with behind(own) as (proxy, node):
