@@ -298,7 +298,7 @@ class App:
 
     def _key_expiries(self) -> dict[str, float]:
         now = self._clock()
-        return {key_id: (end - now) / 1000 for key_id, end in self._authenticator.ends.items() if end > now}
+        return {key_id: (end - now) / 1000 for key_id, end in self._authenticator.endings(now).items()}
 
     def _deaf(self) -> bool:
         try:

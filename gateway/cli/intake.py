@@ -90,6 +90,8 @@ class _Order:
 
 
 def _import(intake: Callable[[Desk], Intake[RowT]], columns: Columns, order: _Order) -> None:
+    if not order.bad.parent.is_dir():  # found out now, and not at the first refused row, in the midst of it all
+        raise typer.BadParameter(f"there is no directory {order.bad.parent}", param_hint="--bad")
     with progress("rows", lines(order.file)) as advance, ExitStack() as closing:
         report = BadRows(order.bad, columns, advance, closing)
 
@@ -151,7 +153,7 @@ def _tell(tally: Tally, shown: list[str], order: _Order) -> None:
 def _summary(tally: Tally, *, dry_run: bool) -> str:
     parts = [f"{tally.taken:,} of {tally.rows:,} rows {'would be' if dry_run else 'were'} taken in"]
     if tally.expired:
-        parts.append(f"{tally.expired:,} of them have expired and are history")
+        parts.append(f"{tally.expired:,} of them expired before, and are history")
     if tally.known:
         parts.append(f"{tally.known:,} had been taken in before")
     if tally.unconfirmed:

@@ -96,7 +96,10 @@ def import_command(
                 async def work(desk: Desk) -> Restored:
                     return await Restoring(desk.store, saved, desk.keeper.who, advance, conflict).run(merge=merge)
 
-                restored = at_desk(settings, work)
+                try:
+                    restored = at_desk(settings, work)
+                except ExportFaulty as faulty:
+                    _tell({}, "export_faulty", "A part of the file is in the store", faulty.sentences, as_json=as_json)
         view = {"file": str(file), **asdict(restored), "sha256": saved.sha256}
         if restored.conflicts:
             _tell(

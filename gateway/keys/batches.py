@@ -15,7 +15,7 @@ AN_ACT: Final = 50  # a few milliseconds of a server that does one thing at a ti
 A_CALL: Final = 500  # some hundredths of a second of the lock that revocations wait for too
 
 # Seconds before each further try. A long import is to outlast a busy or restarting store.
-PAUSES: Final = (0.1, 0.5, 2.0)
+PAUSES: Final = (0.1, 0.4, 1.5)
 
 Batch = list[tuple[str, Sequence[T]]]  # records by app; an app with many stands there several times
 

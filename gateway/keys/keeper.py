@@ -215,9 +215,9 @@ class Keeper:
         act = Act(asked, decide)
         try:
             return await self._once(act)
-        except StoreBroken:
-            raise
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            if error.undone or isinstance(error, StoreBroken):
+                raise
             # Perhaps it was done, and only the answer lost. What was done is not done twice.
             return await self._once(act)
 

@@ -1,6 +1,7 @@
 """From a presented token to a principal: out of memory while it may be remembered, else out of the store."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -56,11 +57,11 @@ class Authenticator:
     The memory is keyed by the verifier, never by the token, and bounded. An entry is used for some seconds, and dropped
     as soon as the store's revision moves and what it depends on may have ended. While the store is deaf every token is
     looked up, and the memory is only there for when the store does not answer. `used` is when keys were used last,
-    `ends` when they end as far as it was told here, both by key id; times are UTC milliseconds.
+    by key id; times are UTC milliseconds.
     """
 
     __slots__ = (
-        "_entries", "_epoch", "_heard", "_memory", "_milliseconds", "_prefixes", "_revision", "_store", "ends", "hits",
+        "_ends", "_entries", "_epoch", "_heard", "_memory", "_milliseconds", "_prefixes", "_revision", "_store", "hits",
         "misses", "used",
     )  # fmt: skip
 
@@ -76,7 +77,7 @@ class Authenticator:
         self.hits = 0
         self.misses = 0
         self.used: dict[str, int] = {}
-        self.ends: dict[str, int] = {}
+        self._ends: dict[str, int] = {}
 
     def recall(self, digest: bytes, now: int) -> Proven | None:
         """The principal of a token proven before, if nothing can have ended since."""
@@ -120,6 +121,14 @@ class Authenticator:
         if proven.key_id is not None:
             self.used[proven.key_id] = clock()
         return proven
+
+    def endings(self, now: int) -> dict[str, int]:
+        """When the keys that were proved here end (UTC milliseconds, by key id), less those that have."""
+        with suppress(StoreUnavailable):
+            revision = self._store.revision()
+            if revision != self._revision:
+                self._catch_up(revision)
+        return {key_id: end for key_id, end in self._ends.items() if end > now}
 
     async def _look_up(self, token: Token, clock: Callable[[], int]) -> Principal | Fault:
         fault: Fault | None = None
@@ -180,20 +189,20 @@ class Authenticator:
         """Forget a token that the store no longer takes, so that it does not go on either once the store is away."""
         if fault in _ENDED:
             self._epoch += 1
-            self.ends.pop(token_id, None)
+            self._ends.pop(token_id, None)
         self._forget(digest)
 
     def _forget(self, digest: bytes) -> None:
         proven = self._memory.pop(digest, None)
         if proven is not None and proven.key_id is not None:
-            self.ends.pop(proven.key_id, None)
+            self._ends.pop(proven.key_id, None)
 
     def _remember(self, digest: bytes, proven: Proven, epoch: int) -> None:
         if epoch != self._epoch:
             return
         _keep(self._memory, digest, proven, self._entries)
         if proven.key_id is not None:
-            _keep(self.ends, proven.key_id, proven.principal.expires_at, _ENDS)
+            _keep(self._ends, proven.key_id, proven.principal.expires_at, _ENDS)
 
 
 def _keep(memory: dict[_K, _V], key: _K, value: _V, bound: int) -> None:

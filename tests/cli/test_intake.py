@@ -168,6 +168,20 @@ def test_a_file_that_is_not_there_is_told(gateway: Typing, app: App) -> None:
     assert "nothing.csv" in result.stderr
 
 
+def test_a_list_of_refused_rows_that_cannot_be_written_is_told_first(local: Typing, app: App) -> None:
+    """An import would end in its midst, at the first row that it refuses."""
+    result = local.typed("keys", "import", "-", "--bad", "nowhere/bad.csv", stdin=of(HEADINGS, row(1, app), "x"))
+    assert (result.exit_code, "nowhere" in result.stderr) == (2, True)
+    assert local.told("keys", "list") == []
+
+
+def test_what_came_of_it_is_told_in_words(local: Typing, app: App) -> None:
+    """An operator would not see that what was taken in opens nothing any more."""
+    rows = [row(1, app, days=-1), row(2, app)]
+    result = local.typed("keys", "import", "-", stdin=of(HEADINGS, *rows))
+    assert result.stdout == "2 of 2 rows were taken in; 1 of them expired before, and are history.\n"
+
+
 def test_a_terminal_shows_how_far_it_is(gateway: Typing, app: App) -> None:
     """Whoever waits for a million rows would not know whether anything goes on."""
     Path("keys.csv").write_text(of(HEADINGS, *(row(number, app) for number in range(5))))

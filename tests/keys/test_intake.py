@@ -36,6 +36,7 @@ from tests.keys.conftest import Stores
 from tests.store import acts
 from tests.store.acts import do
 from tests.store.place import APP, OTHER_APP, PATIENCE, everything, listed, the_events
+from tests.support.moving import Lossy
 
 WHO = Who("cli:ada", "cli")
 SCOPES = ("USER_READ", "USER_LINK")
@@ -331,23 +332,6 @@ async def test_imports_and_creations_at_once_never_pass_ten(stores: Stores, kind
     keys = await listed(store.keys(APP.id))
     assert len(keys) == made + taken == MAX_ACTIVE_KEYS
     assert places(keys, NOW) == MAX_ACTIVE_KEYS
-
-
-class Lossy:
-    """A store the answer of which is lost once, after it has done what was asked."""
-
-    def __init__(self, store: Store, error: StoreUnavailable) -> None:
-        self._store = store
-        self._errors = [error]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    async def act(self, acts: Sequence[Act]) -> Any:
-        done = await self._store.act(acts)
-        while self._errors:
-            raise self._errors.pop()
-        return done
 
 
 async def test_a_lost_answer_does_no_harm(store: Store) -> None:

@@ -1,110 +1,22 @@
-"""A store is saved into a file and brought back, into an empty store or another: nothing is lost, nothing revived."""
+"""A store is saved into a file, and brought back from it: nothing is lost, whatever happens meanwhile."""
 
 import asyncio
-import io
-import random
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from gateway.core.audit import AuditAction, Numbered
-from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Who
-from gateway.core.lifecycle import places
-from gateway.core.portable import Portable, kind_of, line_of
-from gateway.core.records import MAX_ACTIVE_KEYS, App, KeyRecord, Role
+from gateway.core.ledger import Act, Asked, Changes
+from gateway.core.records import MAX_ACTIVE_KEYS, App, KeyRecord
 from gateway.core.wishes import DAY
-from gateway.keys.export_file import checked
-from gateway.keys.moving import everything, export, faults
-from gateway.keys.restoring import Restored, Restoring
-from gateway.keys.sealing import seal_new
+from gateway.keys.moving import faults
+from gateway.keys.restoring import Restored
 from gateway.store.contract import Store, StoreUnavailable
 from tests.keys.conftest import KINDS, Stores
-from tests.keys.test_intake import Lossy
 from tests.store import acts
 from tests.store.acts import do, look
-from tests.store.place import APP, OTHER_APP, PATIENCE, listed, the_app, the_events, the_key, the_user
-
-WHO = Who("cli:ada", "cli")
-KEYS = [f"5a{number:014x}" for number in range(4)]
-TOKENS = [f"5a{number:014x}" for number in range(4, 8)]
-USERS = ["first-user", "5a93deb3d8e7d90600001e6f"]
-EMAIL = "ada@example.com"
-
-
-async def saved(store: Store) -> bytes:
-    """The file of a store."""
-    file = io.BytesIO()
-    await export(store, file, "1.2.3", lambda _: None)
-    return file.getvalue()
-
-
-@dataclass
-class Brought:
-    """What came of a file that was brought into a store."""
-
-    restored: Restored
-    conflicts: list[tuple[int, str]] = field(default_factory=list)
-
-
-async def brought(store: Store, content: bytes, *, merge: bool = False) -> Brought:
-    """A file brought into a store."""
-    conflicts: list[tuple[int, str]] = []
-    whole = checked(io.BytesIO(content), lambda _: None)
-    told: list[int] = []
-    restoring = Restoring(store, whole, WHO, told.append, lambda line, sentence: conflicts.append((line, sentence)))
-    restored = await restoring.run(merge=merge)
-    assert sum(told) == restored.records == sum(whole.counts.values())
-    assert restored.conflicts == len(conflicts)
-    return Brought(restored, conflicts)
-
-
-async def lines(store: Store) -> list[bytes]:
-    """All that is in a store, but for the event that tells of a file."""
-    found = [record async for record in everything(store)]
-    return sorted(map(line_of, (record for record in found if not _tells_of_file(record))))
-
-
-def _tells_of_file(record: Portable) -> bool:
-    return isinstance(record, Numbered) and record.event.action is AuditAction.STORE_IMPORTED
-
-
-async def fill(store: Store, seed: int = 0) -> None:
-    """Two apps in the midst of their lives, by acts that chance chooses."""
-    chance = random.Random(seed)  # noqa: S311 - the same acts at every run
-    await do(store, acts.make_app(APP), acts.make_app(OTHER_APP), acts.grant(APP.id, EMAIL, Role.DEVELOPER))
-    await do(store, *(acts.make_key(APP.id, key_id, name=f'"k" {key_id} 株') for key_id in KEYS))
-    await do(
-        store,
-        *(
-            acts.make_token(APP.id, token_id, USERS[number % 2], f"customer {number % 2}")
-            for number, token_id in enumerate(TOKENS)
-        ),
-        acts.make_token(OTHER_APP.id, "7b00000000000001", "first-user"),
-        acts.make_key(OTHER_APP.id, "7b00000000000002", scopes=("USER_READ", "USER_LINK")),
-    )
-    # Of another slot tag than its app, as tokens from elsewhere are.
-    await do(store, acts.make_key(APP.id, "e5c3b842231543f0"))
-    await seal_new(store, None, 1_790_000_000_000)
-    for number in range(12):
-        await do(store, an_act(chance, number))
-    await store.note_used({KEYS[0]: 1_790_000_000_000, "7b00000000000002": 1_790_000_000_001})
-
-
-def an_act(chance: random.Random, number: int) -> Act:
-    """Something that takes away, or gives back by a switch."""
-    return chance.choice(
-        [
-            acts.revoke(APP.id, chance.choice(KEYS)),
-            acts.rename(APP.id, chance.choice(KEYS), f"name {number}"),
-            acts.switch_app(APP.id, disabled=chance.random() < 0.5),
-            acts.switch_user(APP.id, chance.choice(USERS), disabled=chance.random() < 0.5),
-            acts.end_user_tokens(APP.id, chance.choice(USERS)),
-            acts.end_app_tokens(OTHER_APP.id),
-        ]
-    )
-
+from tests.store.place import APP, PATIENCE, listed, the_key
+from tests.support.moving import KEYS, Brought, Lossy, brought, fill, lines, saved
 
 # Out and in -----------------------------------------------------------------------------------------------------------
 
@@ -126,42 +38,6 @@ async def test_what_was_saved_is_brought_back(stores: Stores, kind: str, target:
     second = await stores.new(kind)
     await brought(second, await saved(into))
     assert await lines(second) == await lines(source)
-
-
-async def test_the_audit_comes_along_and_tells_of_the_file(stores: Stores, kind: str) -> None:
-    """The history of the keys would be lost with the old store, or nobody see where the new one came from."""
-    source, into = await stores.new(kind), await stores.new(kind)
-    await fill(source)
-    content = await saved(source)
-    await brought(into, content)
-    await brought(into, content, merge=True)
-    identity = await source.identity()
-    own = [numbered for numbered in await the_events(into) if not numbered.chain.startswith(identity)]
-    assert [numbered.event for numbered in await the_events(into) if numbered.chain.startswith(identity)] == [
-        numbered.event for numbered in await the_events(source)
-    ]
-    (told,) = own
-    digest = checked(io.BytesIO(content), lambda _: None).sha256
-    assert (told.event.action, told.event.subject_id, told.event.actor, told.event.about) == (
-        AuditAction.STORE_IMPORTED,
-        identity,
-        WHO.actor,
-        f"sha256 {digest}",
-    )
-    for chain in await source.chains():
-        assert await listed(into.seals(chain)) == await listed(source.seals(chain))
-
-
-async def test_a_store_that_is_not_empty_is_left_alone(stores: Stores, kind: str) -> None:
-    """A file would be poured into the store of another gateway by mistake."""
-    source, into = await stores.new(kind), await stores.new(kind)
-    await fill(source)
-    await do(into, acts.make_app(OTHER_APP))
-    before = await lines(into)
-    with pytest.raises(ActRefused) as refused:
-        await brought(into, await saved(source))
-    assert refused.value.reason is ActReason.STORE_NOT_EMPTY
-    assert await lines(into) == before
 
 
 async def test_a_large_store_is_brought_back_whole(stores: Stores) -> None:
@@ -187,96 +63,6 @@ async def test_no_token_is_in_the_file(empty: Store) -> None:
     assert b'"sha256"' in content
     assert b'"token"' not in content
     assert b'"secret"' not in content
-
-
-# Merged ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("target", KINDS)
-async def test_an_old_backup_revives_nothing(stores: Stores, kind: str, target: str) -> None:
-    """A key that was revoked after the backup would work again when the backup is brought back."""
-    store = await stores.new(kind)
-    await fill(store)
-    content = await saved(store)
-    await do(
-        store,
-        acts.revoke_all(APP.id),
-        acts.rotate(OTHER_APP.id, "7b00000000000002", "7b00000000000003", shutdown=0),
-        acts.end_user_tokens(APP.id, USERS[0]),
-        acts.switch_app(OTHER_APP.id, disabled=True),
-        acts.remove(APP.id, EMAIL),
-    )
-    later = await saved(store)
-    before = await lines(store)
-    outcome = await brought(store, content, merge=True)
-    assert await lines(store) == before
-    assert [sentence.split()[1] for _, sentence in outcome.conflicts] == ["role"]
-
-    other = await stores.new(target)  # which is given the later state first, then the older one
-    await brought(other, later)
-    state = await lines(other)
-    assert (await brought(other, content, merge=True)).restored.changed == 0
-    assert await lines(other) == state
-
-    third = await stores.new(target)  # and the other way round
-    await brought(third, content)
-    await brought(third, later, merge=True)
-    for key_id in [*KEYS, "e5c3b842231543f0", "7b00000000000002"]:
-        assert _end(await the_key(third, key_id)) == _end(await the_key(store, key_id))
-    assert (await the_app(third, OTHER_APP.id)) == (await the_app(store, OTHER_APP.id))
-    assert (await the_user(third, APP.id, USERS[0])) == (await the_user(store, APP.id, USERS[0]))
-    restored = {numbered.event.subject_id for numbered in await the_events(third) if _restores(numbered)}
-    assert {"7b00000000000002", OTHER_APP.id} <= restored
-
-
-def _end(key: KeyRecord) -> tuple[int | None, int | None]:
-    return key.revoked_at, key.shutdown_at
-
-
-def _restores(numbered: Numbered) -> bool:
-    return numbered.event.action is AuditAction.REVOCATION_RESTORED
-
-
-async def test_what_does_not_fit_is_named_by_line(stores: Stores, kind: str) -> None:
-    """An operator would not know which records of the file are not in the store."""
-    source, into = await stores.new(kind), await stores.new(kind)
-    await do(source, acts.make_app(APP), *(acts.make_key(APP.id, f"5a{number:014x}") for number in range(10)))
-    await do(source, acts.make_token(APP.id, "5a000000000000f1", "first-user", "a"))
-    await do(into, acts.make_app(replace(APP, region="us")), acts.make_app(OTHER_APP))
-    await do(into, *(acts.make_key(APP.id, f"5a{number:014x}") for number in range(20, 26)))
-    await do(
-        into, acts.make_key(OTHER_APP.id, "5a00000000000000"), acts.make_token(APP.id, "5a000000000000f0", "u", "a")
-    )
-    content = await saved(source)
-    outcome = await brought(into, content, merge=True)
-    records = dict(enumerate(content.decode().splitlines(), start=1))
-    told = sorted((records[line].partition(",")[0], sentence) for line, sentence in outcome.conflicts)
-    kinds = [each.removeprefix('{"kind":').strip('"') for each, _ in told]
-    # A place was left for four; the token's user is here under another id.
-    assert kinds == ["app", *["key"] * 6, "user", "user_token"]
-    seen = await look(into, APP.id)
-    assert places(seen.keys.values(), seen.now) == MAX_ACTIVE_KEYS
-    assert [sentence async for sentence in faults(into, lambda _: None)] == []
-
-
-async def test_two_halves_of_a_store_become_one(stores: Stores, kind: str) -> None:
-    """After a failover that left two stores, what either had revoked would work on."""
-    one = await stores.new(kind)
-    await fill(one)
-    content = await saved(one)
-    two = await stores.new(kind)
-    await brought(two, content)
-    await do(one, acts.revoke(APP.id, KEYS[0]), acts.switch_user(APP.id, USERS[0], disabled=True))
-    await do(two, acts.revoke(APP.id, "e5c3b842231543f0"), acts.end_app_tokens(APP.id))
-    files = await saved(one), await saved(two)
-    await brought(one, files[1], merge=True)
-    await brought(two, files[0], merge=True)
-    assert await _records(one) == await _records(two)
-
-
-async def _records(store: Store) -> list[bytes]:
-    kinds = ("app", "key", "user", "user_token")
-    return sorted([line_of(record) async for record in everything(store) if kind_of(record) in kinds])
 
 
 # While others change the store, and when it goes away -----------------------------------------------------------------
@@ -351,35 +137,6 @@ class Rotating(Lossy):
             yield key
             while self._acts:
                 await do(self._store, self._acts.pop())
-
-
-async def test_an_import_that_broke_off_is_begun_anew(stores: Stores, kind: str) -> None:
-    """A store that goes away in the midst would leave a part of a backup, and no way to get the rest in."""
-    source, into = await stores.new(kind), await stores.new(kind)
-    await fill(source)
-    content = await saved(source)
-    breaking: Any = Breaking(into)
-    with pytest.raises(
-        StoreUnavailable, match=r"^Gone\. A part of the file is in the store now; .* with --merge brings"
-    ):
-        await brought(breaking, content)
-    assert await the_app(into) is not None
-    assert (await brought(into, content, merge=True)).conflicts == []
-    assert await lines(into) == await lines(source)
-    told = [numbered for numbered in await the_events(into) if _tells_of_file(numbered)]
-    assert len(told) == 2  # each run brought something
-
-
-class Breaking(Lossy):
-    """A store that takes apps and then is gone."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(store, StoreUnavailable(""))
-
-    async def act(self, acts: Sequence[Act]) -> Any:
-        if any(each.asked.keys or each.asked.users for each in acts):
-            raise StoreUnavailable("Gone.")
-        return await self._store.act(acts)
 
 
 # Whether a store is whole ---------------------------------------------------------------------------------------------

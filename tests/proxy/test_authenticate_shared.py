@@ -331,17 +331,17 @@ async def test_when_keys_end() -> None:
     here = desk()
     first, second, user = here.shelf.key(ends=1_000), here.shelf.key(ends=2_000), here.shelf.user_token()
     await here.outcomes(first, second, user, f"{first[:-1]}!")
-    assert here.authenticator.ends == {id_of(first): START + 1_000, id_of(second): START + 2_000}
+    assert here.authenticator.endings(START) == {id_of(first): START + 1_000, id_of(second): START + 2_000}
 
     here.shelf.revoke(first)
     here.shelf.hear(id_of(first))
-    await here.outcome(second)
-    assert here.authenticator.ends == {id_of(second): START + 2_000}
+    assert here.authenticator.endings(START) == {id_of(second): START + 2_000}
+    assert here.authenticator.endings(START + 2_000) == {}
 
     here.shelf.deaf = True
     here.shelf.revoke(second)
     await here.outcome(second)
-    assert here.authenticator.ends == {}
+    assert here.authenticator.endings(START) == {}
 
 
 async def test_a_key_that_comes_to_its_last_days_while_it_is_remembered() -> None:

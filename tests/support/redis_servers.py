@@ -70,6 +70,17 @@ class RedisServer:
         with redis.Redis(port=self.port, socket_timeout=5, protocol=2, **self._client) as client:
             return client.execute_command(*command)
 
+    def is_replicated(self) -> bool:
+        """Whether a replica acknowledges what is written now."""
+        with redis.Redis(port=self.port, socket_timeout=5, protocol=2, single_connection_client=True) as client:
+            client.publish("replicated", "")  # which replicas are told of, and leaves nothing behind
+            return bool(client.wait(1, 2000))
+
+    def contents(self) -> dict[bytes, bytes]:
+        """Everything that lies in it, to be compared with what lay there before."""
+        with redis.Redis(port=self.port, socket_timeout=5, protocol=2, **self._client) as client:
+            return {key: client.dump(key) for key in client.scan_iter(count=1000)}
+
     @contextmanager
     def monitored(self) -> Iterator[list[str]]:
         """A list that has, after the block, a line for each command that came in it, those of scripts too."""
@@ -92,6 +103,8 @@ class RedisServer:
     def freeze(self) -> None:
         """Let it do nothing until it is thawed; its connections stay."""
         self._signal(signal.SIGSTOP)
+        assert self._process is not None
+        os.waitpid(self._process.pid, os.WUNTRACED)  # a moment may pass until it has stopped
 
     def thaw(self) -> None:
         """Let it go on."""
@@ -218,9 +231,11 @@ def cluster(directory: Path, *settings: str, replicas: bool = False) -> Iterator
 
 
 def follow(replica: RedisServer, primary: RedisServer) -> None:
-    """Make one server the replica of another, and wait until it has everything."""
+    """Make one server the replica of another, and wait until it has everything and the other knows that."""
     replica.run("REPLICAOF", "127.0.0.1", primary.port)
     until(lambda: replica.info("replication")["master_link_status"] == "up")
+    # A new replica's first acknowledgement comes a second late.
+    until(primary.is_replicated)
 
 
 def until(found: Callable[[], Any]) -> Any:

@@ -10,7 +10,6 @@ from gateway.store.redis.address import RedisOptions
 from gateway.store.redis.founding import init
 from gateway.store.redis.store import RedisStore
 from tests.store.place import PATIENCE, fill
-from tests.support.redis_servers import RedisServer
 
 T = TypeVar("T")
 
@@ -36,11 +35,6 @@ async def filled_at(url: str, options: RedisOptions = PATIENT) -> AsyncIterator[
         await fill(store)
     async with store_at(url, options) as store:
         yield store
-
-
-def contents(*servers: RedisServer) -> dict[bytes, bytes]:
-    """Everything that lies in the servers, to be compared with what lay there before."""
-    return {key: server.run("DUMP", key) for server in servers for key in server.run("KEYS", "*")}
 
 
 async def once_it_answers(ask: Callable[[], Awaitable[T]]) -> T:

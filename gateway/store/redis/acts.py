@@ -21,7 +21,7 @@ from gateway.store.redis.standing import Standing, Wanted, standing
 
 TOGETHER: Final = 500  # what is asked for by the acts of one step: some milliseconds of a server's time
 AT_ONCE: Final = 200  # apps whose acts are in one round
-TRIES: Final = 200  # of one act, while others change the app again and again
+TRIES: Final = 100  # of one act, while others change the app again and again
 LONGEST_PAUSE: Final = 0.05  # seconds between two tries
 
 Result = Done | ActRefused

@@ -10,7 +10,7 @@ import math
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -77,7 +77,7 @@ class Ear:
         self.node = node
         self.tags = node.tags
         self.proven = -math.inf
-        self.trouble = ""
+        self.trouble = f"The Redis server {node.place} is not heard yet."
         self.broken = False
         self._mind = mind
         self._clocks = clocks
@@ -95,12 +95,11 @@ class Ear:
 
     async def listen(self) -> None:
         """Hear until cancelled, and connect anew as often as need be."""
-        own = asyncio.current_task()
         pause = FIRST_PAUSE
-        while own is None or not own.cancelling():  # of a group that fails just then, only its failure is told
+        while True:
             try:
                 await self._listen()
-            except* _TROUBLE as trouble:
+            except _TROUBLE as trouble:
                 self._note(trouble)
             pause = FIRST_PAUSE if self._prepared else min(2 * pause, LONGEST_PAUSE)
             self._lose()
@@ -117,10 +116,7 @@ class Ear:
                 for _ in range(2):  # one answer for each channel, and nothing between them
                     await connection.read_response()
             self._newest = self._clocks.monotonic()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._hear(connection))
-                tasks.create_task(self._beat())
-                tasks.create_task(self._care())
+            await _until_one_fails(self._hear(connection), self._beat(), self._care())
         finally:
             await connection.disconnect(nowait=True)
 
@@ -190,9 +186,7 @@ class Ear:
         self.proven = -math.inf
         self._mind.lost()
 
-    def _note(self, trouble: BaseException) -> None:
-        while isinstance(trouble, BaseExceptionGroup):
-            trouble = trouble.exceptions[0]
+    def _note(self, trouble: Exception) -> None:
         self.broken = isinstance(trouble, StoreBroken)
         if isinstance(trouble, (StoreUnavailable, NoAnswer)):
             self.trouble = str(trouble)
@@ -202,3 +196,20 @@ class Ear:
         else:
             what = str(trouble) if isinstance(trouble, Deaf) else "does not answer"
         self.trouble = f"The Redis server {self.node.place} {what}."
+
+
+async def _until_one_fails(*lives: Coroutine[Any, Any, None]) -> None:
+    """Live all of them until one fails, and raise what it raised.
+
+    No `asyncio.TaskGroup`: when it is cancelled just as one fails, it tells of the failure alone, and whoever goes on
+    after failures would go on for ever.
+    """
+    tasks = [asyncio.create_task(life) for life in lives]
+    try:
+        failed, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in failed:
+        task.result()

@@ -29,7 +29,7 @@ Do = Callable[[Sequence[Act]], Awaitable[list[Done | ActRefused]]]
 WHO: Final = Who("gateway", "memory")
 
 LOOK: Final = 1.0  # seconds from one look at who the primaries are to the next
-BATCH: Final = 200  # takings told anew at once: some milliseconds of a server's time
+BATCH: Final = 50  # takings told anew at once: some milliseconds, in which nothing else runs
 AFTERTHOUGHT: Final = 2.0  # longer than an act may wait for its answer
 
 _log = structlog.get_logger()
@@ -97,8 +97,7 @@ class Hearing:
     def warnings(self) -> Iterator[str]:
         """What is not as it should be."""
         if self._running is not None and self.revision() == DEAF:
-            cause = self._trouble() or "The store was not reached yet."
-            yield f"Revocations are not heard now, and every credential is looked up each time. {cause}"
+            yield f"Revocations are not heard now, and every credential is looked up each time. {self._trouble()}"
         if self._register.overflowed:
             yield (
                 f"More was revoked in a day than is remembered ({self._register.overflowed} forgotten early); a"
@@ -226,7 +225,9 @@ class Hearing:
         await _ended(list(gone.values()))
 
     def _trouble(self) -> str:
-        return next((ear.trouble for ear in self._ears if ear.trouble), "")
+        if not self._ears:
+            return "The store was not reached yet."
+        return next((ear.trouble for ear in self._ears if ear.trouble), "Heartbeats do not come back.")
 
     def _log_state(self) -> None:
         """Say once that hearing is lost, or is back."""

@@ -12,9 +12,9 @@ from typing import Final
 from gateway.core.takings import Taken, Taking, less_app, less_key, less_token, less_user
 from gateway.store.contract import FoundKey, FoundUserToken
 
-DAY: Final = 24 * 60 * 60.0  # seconds: no failover is noticed later than this, let us hope
-ENTRIES: Final = 100_000  # about 40 MB: a day of an attack, or of one app of many users that is closed
-RECENT: Final = 10_000  # ended ids that are told one by one; whoever asks for more forgets everything
+DAY: Final = 24 * 60 * 60.0  # seconds: whoever runs the store knows of a failover or a restored backup by then
+ENTRIES: Final = 100_000  # 50 MB (measured)
+RECENT: Final = 10_000  # ended ids that are told one by one; whoever missed more forgets everything instead
 
 
 class Register:

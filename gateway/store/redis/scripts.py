@@ -49,19 +49,25 @@ local function packed(text, place)
   return string.sub(text, place + 1, place + length), place + 1 + length
 end
 
+-- The ids of the app and the user that a record names. Fails on what is no record.
+local function owners(record)
+  if string.sub(record, 1, 1) == '{' then
+    return cjson.decode(string.sub(record, 1, -9)).app
+  end
+  local app, place = packed(record, 2)
+  return app, (packed(record, place))
+end
+
 local identity = redis.call('GET', KEYS[1])
 local found = redis.call('GET', KEYS[2])
-local kind = found and string.sub(found, 1, 1)
-if kind == '{' then
-  local app = cjson.decode(string.sub(found, 1, -9)).app
-  return {identity, KEYS[2], found, redis.call('GET', prefix .. 'app:' .. app), false}
-elseif kind == '\1' then
-  local app, place = packed(found, 2)
-  local user = packed(found, place)
-  local name = prefix .. 'user:' .. app .. ':' .. user
-  return {identity, KEYS[2], found, redis.call('GET', prefix .. 'app:' .. app), redis.call('GET', name)}
+local good, app, user = pcall(owners, found)
+if not good or type(app) ~= 'string' then
+  return {identity, KEYS[2], found, false, false}
 end
-return {identity, KEYS[2], found, false, false}
+return {
+  identity, KEYS[2], found, redis.call('GET', prefix .. 'app:' .. app),
+  user and redis.call('GET', prefix .. 'user:' .. app .. ':' .. user) or false,
+}
 """
 )
 

@@ -1,5 +1,6 @@
 """A server that cannot be relied upon is no store; one that is merely not as it should be is warned of."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,8 +168,9 @@ async def test_a_part_of_the_identity_that_is_lost_makes_not_ready(server: Redis
                 return "7b" in str(error)
             return False
 
-        while not await broken():
-            pass
+        async with asyncio.timeout(20):
+            while not await broken():  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
         assert store.revision() == DEAF
 
 

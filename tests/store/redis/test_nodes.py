@@ -22,7 +22,7 @@ from tests.store.acts import do
 from tests.store.place import APP, KEY_ID, PATIENCE, everything, fill, the_events, the_key
 from tests.support.ports import free_port
 from tests.support.redis_servers import FORGETFUL, RedisServer, Servers, cluster, guarded, until, with_sentinel
-from tests.support.redis_stores import HASTY, PATIENT, contents, filled_at, once_it_answers, store_at
+from tests.support.redis_stores import HASTY, PATIENT, filled_at, once_it_answers, store_at
 
 TLS = Path(__file__).parents[2] / "support" / "tls"
 TAG = APP.id[:2]
@@ -71,7 +71,7 @@ async def test_a_slot_that_was_moved_is_followed(tmp_path: Path) -> None:
             assert await everything(store) == before
             (done,) = await do(store, acts.revoke(APP.id, KEY_ID))
             assert (await the_key(store)).revoked_at == done.at
-            assert contents(source).keys().isdisjoint(contents(target))
+            assert source.contents().keys().isdisjoint(target.contents())
 
 
 async def test_nothing_is_unknown_while_a_slot_is_moved(tmp_path: Path) -> None:
@@ -163,11 +163,11 @@ async def test_a_wiped_server_is_away(own: Servers, store: RedisStore) -> None:
         with pytest.raises(StoreBroken, match="store init") as refusal:
             await ask()
         assert not refusal.value.in_grace
-    assert contents(*own.primaries) == {}
+    assert own.primaries[0].contents() == {}
     with pytest.raises(StoreBroken):
         await do(store, acts.make_app(APP))
     await store.note_used({KEY_ID: 1})
-    assert contents(*own.primaries) == {}
+    assert own.primaries[0].contents() == {}
 
 
 async def test_another_store_in_its_place_is_away(own: Servers, store: RedisStore) -> None:
