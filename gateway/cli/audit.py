@@ -9,16 +9,16 @@ from typing import IO, Annotated, Final
 
 import typer
 
-from gateway.cli.audit_report import audit_view, counted, print_audit
+from gateway.cli.audit_report import Logged, Outcome, audit_view, counted, print_audit
 from gateway.cli.codes import EPILOG, REFUSED
 from gateway.cli.durations import moment
-from gateway.cli.files import private_file, written
-from gateway.cli.opening import Config, Data, Desk, at_desk, chosen
+from gateway.cli.files import STANDARD, named, private_file, require_output, written
+from gateway.cli.opening import Config, Data, Desk, at_desk, chosen, own_files
 from gateway.cli.output import AsJson, as_json_text, faults_told, print_record
 from gateway.core.audit import Numbered
 from gateway.core.seal import Judge
 from gateway.core.times import iso_time
-from gateway.keys.sealing import ChainReport, Told, verify
+from gateway.keys.sealing import ChainReport, verify
 from gateway.settings import Settings
 from gateway.store.contract import Store
 
@@ -60,17 +60,18 @@ def verify_command(
     with faults_told(as_json=as_json):
         settings = chosen(config, data)
         judge = _judge(public_keys or [], settings)
-        told = told_by(logs or [])
+        logged = logged_by(logs) if logs else None
 
         async def work(desk: Desk) -> list[ChainReport]:
-            return [report async for report in verify(desk.store, judge, told)]
+            return [report async for report in verify(desk.store, judge, logged.told() if logged else None)]
 
         reports = at_desk(settings, work)
+        outcome = Outcome(reports, judge is not None, logged)
         if as_json:
-            typer.echo(as_json_text(audit_view(reports, judged=judge is not None)))
+            typer.echo(as_json_text(audit_view(outcome)))
         else:
-            print_audit(reports, judged=judge is not None, logged=bool(logs))
-        if any(report.finding for report in reports):
+            print_audit(outcome)
+        if not outcome.whole:
             raise typer.Exit(REFUSED)
 
 
@@ -88,16 +89,20 @@ def _judge(files: Collection[Path], settings: Settings) -> Judge | None:
 _SEALED: Final = b"audit sealed"
 
 
-def told_by(logs: Collection[IO[bytes]]) -> Told:
-    """The seals that logs tell of, each once, in order; lines that are none of ours are passed over."""
-    told: dict[str, set[tuple[int, str]]] = {}
+def logged_by(logs: Collection[IO[bytes]]) -> Logged:
+    """What logs tell of seals. Lines that are not about any are passed over."""
+    logged = Logged()
     for log in logs:
-        for line in log:
+        for number, line in enumerate(log, 1):
             if _SEALED in line:
                 match _json_of(line):
                     case {"event": "audit sealed", "chain": str(chain), "last": int(last), "digest": str(digest)}:
-                        told.setdefault(chain, set()).add((last, digest))
-    return {chain: sorted(seals) for chain, seals in told.items()}
+                        logged.seals.setdefault(chain, set()).add((last, digest))
+                    case {"event": str(event)} if event != "audit sealed":
+                        pass
+                    case _:
+                        logged.unreadable.append(f"{getattr(log, 'name', '-')}, line {number}")
+    return logged
 
 
 def _json_of(line: bytes) -> object:
@@ -145,7 +150,7 @@ def export(
         typer.Option(
             "--output",
             metavar="FILE",
-            help="Write here, for its owner's eyes only, once all is read.",
+            help="Write here, for its owner's eyes only, once all is read; - is standard output.",
             show_default=False,
         ),
     ] = None,
@@ -157,13 +162,18 @@ def export(
     with faults_told(as_json=as_json):
         wanted = _Wanted(app, None if since is None else moment(since), None if until is None else moment(until))
 
+        settings = chosen(config, data)
+        target = None if output == STANDARD else output
+        if target is not None:
+            require_output(target, own_files(settings, config, data))
+
         async def work(desk: Desk) -> int:
-            with written(output) as file:
+            with written(target) as file:
                 return await _write(desk.store, wanted, file)
 
-        count = at_desk(chosen(config, data), work)
-        if output is not None:
-            typer.echo(f"Exported: {counted(count, 'event')} to {output}.", err=True)
+        count = at_desk(settings, work)
+        if target is not None:
+            typer.echo(f"Exported: {counted(count, 'event')} to {target}.", err=True)
 
 
 async def _write(store: Store, wanted: _Wanted, file: IO[str]) -> int:
@@ -208,10 +218,12 @@ def keygen(
         for file in (output, public_file):
             if file.exists():
                 raise FileExistsError(errno.EEXIST, "there is a file of this name, which is left as it is", str(file))
+            require_output(file, ())
         key = Ed25519PrivateKey.generate()
-        with private_file(output) as private:
+        with named(output), private_file(output) as private:
             private.write(private_pem(key).decode())
-        public_file.write_bytes(public_pem(key.public_key()))
+        with named(public_file), public_file.open("xb") as public:  # which follows no link
+            public.write(public_pem(key.public_key()))
         made = {
             "fingerprint": fingerprint(key.public_key()),
             "private_key_file": str(output),

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import typer
@@ -9,23 +10,73 @@ import typer
 from gateway.cli.words import distance, printable
 from gateway.core.seal import Finding
 from gateway.core.times import iso_time
-from gateway.keys.sealing import ChainReport
+from gateway.keys.sealing import ChainReport, Told
 
 _NOT_JUDGED: Final = (
     "Signatures were not checked: give --public-key FILE. Without them, whoever writes the store can make seals anew."
+)
+_WITHOUT_SEALS: Final = (
+    "The log tells of no seal of this store's chains, so nothing was held against it: it is another store's, or begins"
+    " too late. Give the older logs too, with --log for each."
 )
 _NOT_LOGGED: Final = (
     "Not held against the log: give --log FILE to see whether the end of a chain was cut off together with its seals."
 )
 
 
-def audit_view(reports: Sequence[ChainReport], *, judged: bool) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What logs tell of seals, by chain, each once; and where they tell of one that cannot be read."""
+
+    seals: dict[str, set[tuple[int, str]]] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
+
+    def told(self) -> Told:
+        """The seals in the order in which a chain is read."""
+        return {chain: sorted(seals) for chain, seals in self.seals.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was found of every chain; whether signatures were checked; and the logs, if any were given."""
+
+    reports: Sequence[ChainReport]
+    judged: bool
+    logged: Logged | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is wrong, with what the audit was held against either."""
+        return not self.log_faults() and not any(report.finding for report in self.reports)
+
+    @property
+    def log_seals(self) -> int | None:
+        """How many seals of the logs the chains were held against; None without a log."""
+        if self.logged is None:
+            return None
+        return sum(len(self.logged.seals.get(report.chain, ())) for report in self.reports)
+
+    def log_faults(self) -> list[tuple[str, str]]:
+        """Why the logs prove less than they seem to: reasons and sentences. A log of another store proves nothing."""
+        faults = []
+        if self.logged is not None and self.logged.unreadable:
+            first, more = self.logged.unreadable[0], len(self.logged.unreadable) - 1
+            places = f"{first}, and in {counted(more, 'other line')}" if more else first
+            faults.append(("log_unreadable", f"The log tells of a seal, but so that it cannot be read: {places}."))
+        if self.log_seals == 0:
+            faults.append(("log_without_seals", _WITHOUT_SEALS))
+        return faults
+
+
+def audit_view(outcome: Outcome) -> dict[str, object]:
     """What was found, for programs."""
     return {
-        "whole": not any(report.finding for report in reports),
-        "unsealed": sum(report.unsealed for report in reports),
-        "signatures_checked": judged,
-        "chains": [_chain_view(report) for report in reports],
+        "whole": outcome.whole,
+        "unsealed": sum(report.unsealed for report in outcome.reports),
+        "signatures_checked": outcome.judged,
+        "log_seals": outcome.log_seals,
+        "log_faults": [{"reason": reason, "message": message} for reason, message in outcome.log_faults()],
+        "chains": [_chain_view(report) for report in outcome.reports],
     }
 
 
@@ -51,21 +102,24 @@ def _fault_view(finding: Finding) -> dict[str, object]:
     }
 
 
-def print_audit(reports: Sequence[ChainReport], *, judged: bool, logged: bool) -> None:
+def print_audit(outcome: Outcome) -> None:
     """Print what was found, for people, and what was not looked at."""
+    reports = outcome.reports
     findings = [(report.chain, report.finding) for report in reports if report.finding is not None]
     for chain, finding in findings:
         text = f"{chain}: {finding.sentence} ({finding.flaw.value})"
         typer.secho(printable(text), fg=typer.colors.RED)
-    if not findings:
+    for reason, message in outcome.log_faults():
+        typer.secho(printable(f"{message} ({reason})"), fg=typer.colors.RED)
+    if outcome.whole:
         typer.secho("The audit is whole.", fg=typer.colors.GREEN)
-    events, seals, signed = (sum(each) for each in zip(*map(_counts, reports), strict=True)) if reports else (0, 0, 0)
-    read = f"{counted(events, 'event')} under {counted(seals, 'seal')} in {counted(len(reports), 'chain')}"
+    events, sealed, signed = (sum(each) for each in zip(*map(_counts, reports), strict=True)) if reports else (0, 0, 0)
+    read = f"{counted(events, 'event')} under {counted(sealed, 'seal')} in {counted(len(reports), 'chain')}"
     typer.echo(f"Read{' before the faults' if findings else ''}: {read}.")
     typer.echo(f"Not sealed yet: {_unsealed(reports)}.")
-    typer.echo(f"Signatures checked: {signed}." if judged else _NOT_JUDGED)
-    if not logged:
-        typer.echo(_NOT_LOGGED)
+    typer.echo(f"Signatures checked: {signed}." if outcome.judged else _NOT_JUDGED)
+    seals = outcome.log_seals
+    typer.echo(_NOT_LOGGED if seals is None else f"Held against the log: {counted(seals, 'seal')} that it tells of.")
 
 
 def _counts(report: ChainReport) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 from graphql import DocumentNode, GraphQLInputObjectType, GraphQLSchema, get_named_type, print_ast
 
+from gateway.cli.output import interrupts_told
 from gateway.cli.policy import (
     SCHEMA,
     SchemaFile,
@@ -107,7 +108,9 @@ def explain(
         options = Options(introspection=introspection, scoping={_REGION: user_scoping})
         policy = compile_policy(read_text(schema), options)
     principal = _principal(policy, scope or [], user, app)
-    body = _body(_document(query), _variables(variables), operation)
+    with interrupts_told(as_json=as_json):  # while it is typed
+        document = _document(query)
+    body = _body(document, _variables(variables), operation)
     explanation = explained(policy, principal, body)
     if as_json:
         typer.echo(json.dumps(_report(explanation)))

@@ -1,11 +1,54 @@
-"""Files that a command writes for its user's eyes only."""
+"""Files that a command writes: none that the gateway needs, for their user's eyes only, whole or not at all."""
 
+import errno
 import os
+import stat
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
+
+from gateway.keys.export_file import made_whole
+
+STANDARD: Final = Path("-")  # what stands for standard output
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def require_output(output: Path, kept: Iterable[Path | int]) -> None:
+    """Return when a file can be made at `output`, or put in the place of the one that is there.
+
+    Raises `OSError` with the sentence where that cannot be done; where something stands that is no regular file; and
+    for each of the files `kept`, by name or by descriptor, whichever way `output` leads to it.
+    """
+    if output == STANDARD:
+        raise _refused(output, "this is not written to standard output; name a file")
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(output.stat().st_mode):
+            raise _refused(output, "this is no regular file, and is left as it is; name a file")
+    if any(_same(output, each) for each in kept):
+        raise _refused(output, "the gateway needs this file, or the command reads it; name another")
+    try:
+        with tempfile.NamedTemporaryFile(prefix=f".{output.name}-", dir=output.parent):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(output)) from error
+
+
+def _same(output: Path, other: Path | int) -> bool:
+    with suppress(OSError):
+        there = other.stat() if isinstance(other, Path) else os.fstat(other)
+        if os.path.samestat(output.stat(), there):
+            return True
+    # Neither need be there: SQLite makes some of its files later.
+    return isinstance(other, Path) and output.resolve() == other.resolve()
+
+
+def _refused(file: Path, sentence: str) -> OSError:
+    return OSError(errno.EINVAL, sentence, str(file))
 
 
 def private_file(file: Path) -> IO[str]:
@@ -19,14 +62,18 @@ def written(output: Path | None) -> Iterator[IO[str]]:
     if output is None:
         yield sys.stdout
         return
-    if output.exists() and not output.is_file():  # a pipe or a terminal, which is not to be replaced
-        with output.open("w", encoding="utf-8") as file:
-            yield file
-        return
-    unfinished = output.with_name(f"{output.name}.{os.getpid()}.part")
+    with named(output), made_whole(output) as file:
+        text = TextIOWrapper(file, "utf-8")
+        yield text
+        text.detach()  # which writes what is left, and leaves the file open
+
+
+@contextmanager
+def named(file: Path) -> Iterator[None]:
+    """Name the file in the fault of a full disk, which comes without a name."""
     try:
-        with private_file(unfinished) as file:
-            yield file
-        unfinished.replace(output)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno in FULL and error.filename is None:
+            error.filename = str(file)
+        raise

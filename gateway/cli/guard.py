@@ -4,10 +4,13 @@ and the shell keeps it in its history."""
 import re
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import unquote
 
 # A token of ours, whatever its prefix, anywhere in an argument: nothing else looks like that. The secret may have been
 # copied only in part.
-_MINTED: Final = re.compile(r"(?<![A-Za-z0-9])[a-z][a-z0-9]{0,15}_[0-9a-f]{16}\.[A-Za-z0-9]{16,}")
+_MINTED: Final = re.compile(r"(?<![A-Za-z0-9])[a-z][a-z0-9]{0,15}_[0-9a-f]{16}\.[A-Za-z0-9]{8,}")
+# The secret of one alone, as a whole word or value: as random letters and digits it has some of each kind.
+_SECRET: Final = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9]{48}")
 # One of the older shape, `<8 to 64 hex>.<16 to 256 letters and digits>`, as a whole word or value only: names of files
 # look like it, but end in a shorter extension, and a path before one (`./`) makes it no token at all.
 _LEGACY: Final = re.compile(r"[0-9a-f]{8,64}\.[A-Za-z0-9]{16,256}")
@@ -38,5 +41,11 @@ def refused_argument(words: Iterable[str]) -> str | None:
 
 
 def looks_like_token(word: str) -> bool:
-    """Whether a token is in the word: alone, as `--option=TOKEN`, after `Bearer`, between quotes."""
-    return bool(_MINTED.search(word)) or any(_LEGACY.fullmatch(part) for part in _BETWEEN.split(word))
+    """Whether a token or its secret is in the word: alone, as `--option=TOKEN`, after `Bearer`, between quotes, in the
+    encoding of URLs."""
+    return any(map(_holds_token, {word, unquote(word)}))
+
+
+def _holds_token(text: str) -> bool:
+    parts = _BETWEEN.split(text)
+    return bool(_MINTED.search(text)) or any(_LEGACY.fullmatch(part) or _SECRET.fullmatch(part) for part in parts)

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final
@@ -10,8 +10,8 @@ from typing import Annotated, BinaryIO, Final
 import typer
 
 from gateway.cli.codes import REFUSED
-from gateway.cli.files import written
-from gateway.cli.opening import Config, Data, Desk, at_desk, chosen, known_scopes
+from gateway.cli.files import require_output, written
+from gateway.cli.opening import Config, Data, Desk, at_desk, chosen, known_scopes, own_files
 from gateway.cli.output import AsJson, as_json_text, faults_told
 from gateway.cli.progress import Advance, lines, progress
 from gateway.core.intake import RowT
@@ -53,7 +53,7 @@ def import_keys(
         _import(
             lambda desk: key_intake(desk.store, desk.keeper.who, scopes),
             KEY_COLUMNS,
-            _Order(settings, file, bad, dry_run=dry_run, as_json=as_json),
+            _Order(settings, file, bad, own_files(settings, config, data), dry_run=dry_run, as_json=as_json),
         )
 
 
@@ -71,37 +71,53 @@ def import_users(
     before is not taken in again.
     """
     with faults_told(as_json=as_json):
+        settings = chosen(config, data)
         _import(
             lambda desk: token_intake(desk.store, desk.keeper.who, desk.keeper.entropy),
             USER_COLUMNS,
-            _Order(chosen(config, data), file, bad, dry_run=dry_run, as_json=as_json),
+            _Order(settings, file, bad, own_files(settings, config, data), dry_run=dry_run, as_json=as_json),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What was typed."""
+    """What was typed, and which files must stay as they are."""
 
     settings: Settings
     file: BinaryIO
     bad: Path
+    kept: list[Path]
     dry_run: bool
     as_json: bool
 
 
 def _import(intake: Callable[[Desk], Intake[RowT]], columns: Columns, order: _Order) -> None:
-    if not order.bad.parent.is_dir():  # found out now, and not at the first refused row, in the midst of it all
-        raise typer.BadParameter(f"there is no directory {order.bad.parent}", param_hint="--bad")
+    # Found out now, and not at the first refused row, in the midst of it all.
+    require_output(order.bad, [*order.kept, *_descriptor(order.file)])
+    tally = Tally()
     with progress("rows", lines(order.file)) as advance, ExitStack() as closing:
         report = BadRows(order.bad, columns, advance, closing)
 
-        async def work(desk: Desk) -> Tally:
-            return await intake(desk).run(read_rows(order.file, columns), report, dry_run=order.dry_run)
+        async def work(desk: Desk) -> None:
+            await intake(desk).run(read_rows(order.file, columns), report, dry_run=order.dry_run, tally=tally)
 
-        tally = at_desk(order.settings, work)
+        try:
+            at_desk(order.settings, work)
+        except KeyboardInterrupt:
+            if order.dry_run:
+                raise
+            raise KeyboardInterrupt(
+                f"At least {tally.taken:,} rows had been taken in; the same command goes on from there."
+            ) from None
     _tell(tally, report.shown, order)
     if tally.refused:
         raise typer.Exit(REFUSED)
+
+
+def _descriptor(file: BinaryIO) -> list[int]:
+    with suppress(OSError):  # what is no file of the system's is none that could be written over
+        return [file.fileno()]
+    return []
 
 
 class BadRows:
@@ -124,7 +140,6 @@ class BadRows:
             self.shown.append(f"line {line}: {refusal.reason.value}: {refusal.message}")
 
     def _begun(self) -> "csv.DictWriter[str]":
-        # In its place only once it is whole: it may be the very file that is being read.
         file = self._closing.enter_context(written(self._path))
         writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()

@@ -1,16 +1,18 @@
 """`gateway`: the commands, each in the module of its group, imported only when it is asked for."""
 
 import json
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Annotated, Final, NoReturn
+from types import FrameType
+from typing import Annotated, Final, NoReturn, cast
 
 import typer
 
 from gateway import __version__
-from gateway.cli.codes import EPILOG, INTERRUPTED, USAGE
+from gateway.cli.codes import EPILOG, INTERRUPTED, REFUSED, TERMINATED, USAGE
 from gateway.cli.guard import refused_argument
 
 # Name, module, attribute. `gateway serve` must not carry the page, the tables and the pretend upstream in its memory.
@@ -27,6 +29,9 @@ COMMANDS: Final = (
     ("policy", "gateway.cli.policy", "policy"),
     ("explain", "gateway.cli.explain", "explain"),
 )
+
+# What every fault of usage is. Typer has no public name for it, and another module's by its version.
+_UsageFault: Final = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 
 
 def _version(wanted: bool) -> None:
@@ -64,22 +69,36 @@ def _wanted(asked: str | None) -> Iterator[tuple[str, str, str]]:
 
 def main() -> None:
     """The console script."""
-    words = sys.argv[1:]
-    fault = refused_argument(words)
-    if fault is not None:
-        _refuse(fault, as_json="--json" in words)
+    signal.signal(signal.SIGTERM, _terminated)
     if isinstance(sys.stdout, TextIOWrapper):
         # A name must not end a command where the terminal cannot show it.
         sys.stdout.reconfigure(errors="backslashreplace")
+    run(sys.argv[1:])
+
+
+def run(words: Sequence[str]) -> NoReturn:
+    """Do what the words ask for, and exit. With --json, what goes wrong is an object, whoever finds it."""
+    as_json = "--json" in words
+    fault = refused_argument(words)
+    if fault is not None:
+        _end(REFUSED, "secret_in_argument", fault, as_json=as_json)
     try:
-        application(words[0] if words else None)()
-    except KeyboardInterrupt:  # while a command is still being imported
-        sys.exit(INTERRUPTED)
+        app = application(words[0] if words else None)
+        sys.exit(app(list(words), standalone_mode=not as_json))  # standing alone, typer draws faults for people
+    except _UsageFault as usage:
+        _end(USAGE, "usage", " ".join(usage.format_message().split()), as_json=True)
+    except (KeyboardInterrupt, typer.Abort):  # while a command is still being imported, or its options are read
+        _end(INTERRUPTED, "interrupted", "Interrupted." if as_json else "", as_json=as_json)
 
 
-def _refuse(fault: str, *, as_json: bool) -> NoReturn:
+def _end(code: int, reason: str, sentence: str, *, as_json: bool) -> NoReturn:
     if as_json:
-        print(json.dumps({"error": {"reason": "secret_in_argument", "message": fault}}))
-    else:
-        print(f"gateway: {fault}", file=sys.stderr)
-    sys.exit(USAGE)
+        print(json.dumps({"error": {"reason": reason, "message": sentence}}))
+    elif sentence:
+        print(f"gateway: {sentence}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    """As every other end of a command: what it has begun is cleaned up."""
+    sys.exit(TERMINATED)

@@ -5,12 +5,13 @@ import getpass
 import os
 import secrets
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
+from pydantic import BaseModel
 
 from gateway.cli.output import Unusable
 from gateway.clock import Clock
@@ -74,6 +75,33 @@ def chosen(config: Path | None, data: Path | None) -> Settings:
             )
         config = Path(named)
     return load_settings(config, environ=os.environ)
+
+
+def own_files(settings: Settings, config: Path | None, data: Path | None) -> list[Path]:
+    """What a command must not write over: the store, the settings, and every file that they name; there or not yet."""
+    if data is not None:
+        origin = [data / _DEV_SCHEMA_NOTE, data / _DEV_STORE_NOTE]
+    else:
+        origin = [config or Path(os.environ.get(VARIABLE, ""))]
+    return [*origin, *_named_files(settings), *_store_files(settings.store.url)]
+
+
+def _named_files(section: BaseModel) -> Iterator[Path]:
+    for _, value in section:
+        for each in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(each, Path):
+                yield each
+            elif isinstance(each, BaseModel):
+                yield from _named_files(each)
+
+
+def _store_files(url: str) -> Iterator[Path]:
+    scheme, _, path = url.partition(":///")
+    if scheme == "sqlite":
+        store = Path(path).resolve()  # SQLite and we put the others beside the file itself, not beside a link to it
+        for name in (store.name, f"{store.name}-used"):
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                yield store.with_name(name + suffix)
 
 
 def opened(settings: Settings, *, create: bool = False, clock: Callable[[], int] | None = None) -> Store:

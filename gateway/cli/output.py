@@ -10,11 +10,13 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Final, NoReturn, TypeVar
 
 import typer
 
 from gateway.cli.codes import FAILED, INTERRUPTED, REFUSED
+from gateway.cli.files import FULL, named
 from gateway.cli.tables import Cell, print_table
 from gateway.cli.words import day, distance, printable
 from gateway.core.ledger import ActRefused
@@ -53,7 +55,8 @@ class Unusable(Exception):
 def faults_told(*, as_json: bool) -> Iterator[None]:
     """Say what went wrong, for people or for programs, and exit with the code that says whose fault it is."""
     try:
-        yield
+        with interrupts_told(as_json=as_json):
+            yield
     except ActRefused as refused:
         _fail(REFUSED, refused.reason.value, [refused.message], as_json=as_json)
     except StoreUnavailable as away:
@@ -66,8 +69,16 @@ def faults_told(*, as_json: bool) -> Iterator[None]:
         raise  # whoever reads has had enough; typer ends quietly
     except OSError as error:
         _fail(FAILED, "file_unusable", [_file_sentence(error)], as_json=as_json)
-    except (KeyboardInterrupt, typer.Abort):
-        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def interrupts_told(*, as_json: bool) -> Iterator[None]:
+    """Exit with the code of an interrupt. People know of it; they are told only what the interrupt itself says."""
+    try:
+        yield
+    except (KeyboardInterrupt, typer.Abort) as interrupt:
+        said = [str(interrupt)] if str(interrupt) else []
+        _fail(INTERRUPTED, "interrupted", ["Interrupted.", *said] if as_json else said, as_json=as_json)
 
 
 def _fail(code: int, reason: str, sentences: Iterable[str], *, as_json: bool) -> NoReturn:
@@ -84,7 +95,9 @@ def _fail(code: int, reason: str, sentences: Iterable[str], *, as_json: bool) ->
 
 def _file_sentence(error: OSError) -> str:
     said = error.strerror or type(error).__name__
-    return f"{error.filename}: {said}." if error.filename else f"{said}."
+    # What is written into any file names it.
+    name = error.filename or ("standard output" if error.errno in FULL else "")
+    return f"{name}: {said}." if name else f"{said}."
 
 
 # One thing ------------------------------------------------------------------------------------------------------------
@@ -187,12 +200,13 @@ async def print_array(views: AsyncIterator[Mapping[str, object]]) -> None:
     an error and not half an array."""
     with tempfile.SpooledTemporaryFile(_SPOOL, "w+", encoding="ascii") as spool:
         count = 0
-        async for view in views:
-            spool.write(f"{_BETWEEN if count else ''}{as_json_text(view)}")
-            count += 1
-            if count % _TURN == 0:
-                await asyncio.sleep(0)  # where Ctrl-C comes through, whether or not the store ever waits
-        spool.seek(0)
+        with named(Path(tempfile.gettempdir())):
+            async for view in views:
+                spool.write(f"{_BETWEEN if count else ''}{as_json_text(view)}")
+                count += 1
+                if count % _TURN == 0:
+                    await asyncio.sleep(0)  # where Ctrl-C comes through, whether or not the store ever waits
+            spool.seek(0)
         sys.stdout.write("[")
         while piece := spool.read(65_536):
             sys.stdout.write(piece)

@@ -9,6 +9,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
+from gateway.cli.files import require_output
 from gateway.cli.tables import Cell, print_table
 from gateway.core.advice import Access, Advice, access, advice, closed_sentence
 from gateway.core.policy import Policy
@@ -101,6 +102,8 @@ def fail(sentences: Iterable[str]) -> NoReturn:
 
 
 def _write(file: Path, text: str, *, force: bool) -> None:
+    if force:
+        require_output(file, ())
     try:
         with file.open("wb" if force else "xb") as opened:
             opened.write(text.encode())

@@ -1,7 +1,7 @@
 """`gateway store`: the store as a whole: made, saved into a file, brought back, looked through."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final, NoReturn
@@ -10,8 +10,9 @@ import typer
 
 from gateway import __version__
 from gateway.cli.codes import EPILOG, REFUSED
-from gateway.cli.opening import Config, Data, Desk, at_desk, chosen, in_redis, store_options
-from gateway.cli.output import AsJson, as_json_text, faults_told, print_record
+from gateway.cli.files import named, require_output
+from gateway.cli.opening import Config, Data, Desk, at_desk, chosen, in_redis, known_scopes, own_files, store_options
+from gateway.cli.output import AsJson, Unusable, as_json_text, faults_told, print_record
 from gateway.cli.progress import lines, progress
 from gateway.cli.words import printable
 from gateway.keys.export_file import Export, ExportFaulty, ExportWriter, checked, made_whole
@@ -55,9 +56,10 @@ def export_command(
     """
     with faults_told(as_json=as_json):
         settings = chosen(config, data)
+        require_output(file, own_files(settings, config, data))
 
         async def work(desk: Desk) -> ExportWriter:
-            with made_whole(file) as target:
+            with named(file), made_whole(file) as target:
                 return await export(desk.store, target, __version__, advance)
 
         with progress("records") as advance:
@@ -100,7 +102,12 @@ def import_command(
                     restored = at_desk(settings, work)
                 except ExportFaulty as faulty:
                     _tell({}, "export_faulty", "A part of the file is in the store", faulty.sentences, as_json=as_json)
+        warnings = [*_unknown(settings, saved)][:_SHOWN]
         view = {"file": str(file), **asdict(restored), "sha256": saved.sha256}
+        if as_json:
+            view["warnings"] = warnings
+        else:
+            _say(warnings)
         if restored.conflicts:
             _tell(
                 view,
@@ -163,6 +170,19 @@ def _checked(source: BinaryIO, *, as_json: bool) -> Export:
         )
 
 
+def _unknown(settings: Settings, saved: Export) -> Iterator[str]:
+    """What the file names and the settings do not. It comes in all the same: a schema or settings may follow."""
+    try:
+        scopes = saved.scopes - set(known_scopes(settings))
+    except (Unusable, OSError):
+        scopes = frozenset()
+        yield f"The schema {settings.policy.schema_file} cannot be read: the scopes of keys were not held against it."
+    for scope in sorted(scopes):
+        yield f"Keys of the file have the scope {scope!r}, which the schema does not name: it opens nothing."
+    for region in sorted(saved.regions - set(settings.regions)):
+        yield f"Apps of the file live in the region {region!r}, which the settings do not name: they are not served."
+
+
 def _tell(
     view: Mapping[str, object], reason: str, message: str, sentences: Sequence[str], *, as_json: bool
 ) -> NoReturn:
@@ -172,10 +192,14 @@ def _tell(
             as_json_text({**view, "faults": sentences[:_SHOWN], "error": {"reason": reason, "message": f"{message}."}})
         )
     else:
-        for sentence in sentences[:_SHOWN]:
-            typer.echo(f"gateway: {printable(sentence)}", err=True)
+        _say(sentences[:_SHOWN])
         typer.echo(f"gateway: {message}.", err=True)
     raise typer.Exit(REFUSED)
+
+
+def _say(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        typer.echo(f"gateway: {printable(sentence)}", err=True)
 
 
 def _identity(settings: Settings) -> str | None:

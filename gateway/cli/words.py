@@ -1,15 +1,23 @@
 """Times and texts as people read them in a terminal."""
 
-from datetime import UTC, datetime
 from typing import Final
 
-_UNITS: Final = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1000, "second"))
+from gateway.core.times import iso_time
+
+# What is less than one of the next smaller unit short of a whole one counts as whole: a key of 365 days would end in
+# 364 as soon as it is made.
+_UNITS: Final = (
+    (86_400_000, "day", 3_600_000),
+    (3_600_000, "hour", 60_000),
+    (60_000, "minute", 1000),
+    (1000, "second", 1),
+)
 
 
 def distance(milliseconds: int) -> str:
     """How far off a moment is, in the largest unit that fits: `in 12 days`, `3 hours ago`, `now`."""
-    for size, name in _UNITS:
-        count = abs(milliseconds) // size
+    for size, name, short in _UNITS:
+        count = (milliseconds + short - 1 if milliseconds > 0 else -milliseconds) // size
         if count:
             length = f"{count} {name}{'' if count == 1 else 's'}"
             return f"in {length}" if milliseconds > 0 else f"{length} ago"
@@ -18,7 +26,8 @@ def distance(milliseconds: int) -> str:
 
 def day(milliseconds: int) -> str:
     """A time as people read it."""
-    return f"{datetime.fromtimestamp(milliseconds // 1000, UTC):%Y-%m-%d %H:%M:%S UTC}"
+    date, _, time = iso_time(milliseconds).partition("T")
+    return f"{date} {time[:8]} UTC"
 
 
 def printable(text: str) -> str:

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     PARAMETER_UNKNOWN = "parameter_unknown"
     STORE_UNAVAILABLE = "store_unavailable"
     KEY_NOT_REVOKED = "key_not_revoked"
+    REVOCATION_UNKNOWN = "revocation_unknown"
     REGION_UNAVAILABLE = "region_unavailable"
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_MALFORMED = "upstream_malformed"
@@ -142,6 +143,9 @@ TABLE: Final[Mapping[Reason, Row]] = MappingProxyType(
         Reason.PARAMETER_UNKNOWN: _request(400, "This query parameter is not accepted here."),
         Reason.STORE_UNAVAILABLE: _ours(503, "Credentials cannot be checked at the moment; try again."),
         Reason.KEY_NOT_REVOKED: _ours(503, "The key was not revoked, as the store could not keep it; try again."),
+        Reason.REVOCATION_UNKNOWN: _ours(
+            503, "Nobody can tell whether the key was revoked, as the store did not answer; try again."
+        ),
         Reason.REGION_UNAVAILABLE: _ours(503, "The region of this app is not served here at the moment."),
         Reason.UPSTREAM_UNREACHABLE: _ours(502, "The API behind the gateway could not be reached."),
         Reason.UPSTREAM_MALFORMED: _ours(502, "The API behind the gateway gave an answer that cannot be passed on."),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway.core.audit import AuditAction, AuditEvent
 from gateway.core.ledger import ActReason, ActRefused, Changes, Snapshot, Who
-from gateway.core.records import MAX_ACTIVE_KEYS, App, KeyRecord, RevokedWhy, ends_at, works
+from gateway.core.records import MAX_ACTIVE_KEYS, App, KeyRecord, RevokedWhy, ends_at, switched, works
 from gateway.core.wishes import LONGEST_LIFETIME, lifetime_faults
 
 
@@ -115,11 +115,9 @@ def revoke_key(snapshot: Snapshot, key_id: str, why: RevokedWhy, who: Who) -> Ch
 
 
 def revoke_keys(snapshot: Snapshot, who: Who) -> Changes:
-    """The end of every key of an app that works, the oldest first."""
+    """The end of every key of an app that works, in the order of their ids."""
     the_app(snapshot)
-    living = sorted(
-        (key for key in snapshot.keys.values() if works(key, snapshot.now)), key=lambda key: (key.created_at, key.id)
-    )
+    living = sorted((key for key in snapshot.keys.values() if works(key, snapshot.now)), key=lambda key: key.id)
     why = RevokedWhy.ALL_OF_APP
     return Changes(
         keys=tuple(_ended(snapshot, key, why) for key in living),
@@ -133,7 +131,7 @@ def switch_app(snapshot: Snapshot, who: Who, *, disabled: bool) -> Changes:
     if app.disabled == disabled:
         return Changes()
     action = AuditAction.APP_DISABLED if disabled else AuditAction.APP_ENABLED
-    changed = replace(app, switches=app.switches + 1)
+    changed = replace(app, switches=switched(app.switches, disabled=disabled, now=snapshot.now))
     return Changes(app=changed, events=(_event(snapshot, action, app.id, app.id, who),))
 
 

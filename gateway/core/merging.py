@@ -1,8 +1,8 @@
 """How records of another store, or of an older state of the same one, become part of a store.
 
 As in `gateway/core/lifecycle.py`, each function is what an `Act` decides. Whatever either side took away is taken away
-afterwards: ends by the earlier, switches and cuts by the larger; so merges in any order take the same. What the two
-sides do not agree upon stays as it is here, and is named.
+afterwards: ends by the earlier, cuts by the later; and what is disabled here stays so, however often it was switched
+there. What the two sides do not agree upon stays as it is here, and is named.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +14,11 @@ from gateway.core.ledger import Asked, Changes, Snapshot, Who
 from gateway.core.lifecycle import places
 from gateway.core.people import developer_id
 from gateway.core.records import MAX_ACTIVE_KEYS, App, KeyRecord, RevokedWhy, Role, User, UserTokenRecord, works
-from gateway.core.takings import app_taking, less_app, less_user, taken_by, user_taking
+from gateway.core.takings import Taken, Taking, taken_by
 
 Mergeable = App | KeyRecord | User | UserTokenRecord
 RecordT = TypeVar("RecordT", KeyRecord, User, UserTokenRecord)
+SwitchedT = TypeVar("SwitchedT", App, User)
 
 _NO_APP: Final = "Its app is not here."
 _NO_USER: Final = "Its user is not here."
@@ -75,8 +76,8 @@ def merge_app(snapshot: Snapshot, app: App, roles: Mapping[str, Role], who: Who)
         for email, role in roles.items()
         if snapshot.roles.get(email) is not role
     )
-    less = less_app(here, app_taking(app))
-    changes = Changes() if less is here else Changes(app=less)
+    less = _less(here, app)
+    changes = Changes() if less == here else Changes(app=less)
     return _with_events(snapshot, changes, (Conflict(app, sentence) for sentence in told), who)
 
 
@@ -106,7 +107,7 @@ def merge_users(snapshot: Snapshot, users: Sequence[User], who: Who) -> Merged:
             hindrance = _OTHER_NAME if namesake else None
             book.add(user, _NO_APP if snapshot.app is None else hindrance)
             continue
-        less = less_user(here, user_taking(user))
+        less = _less(here, user)
         if less.external_id is None and namesake is None:
             less = replace(less, external_id=user.external_id)
         book.change(here, less)
@@ -170,6 +171,14 @@ def _key_hindrance(snapshot: Snapshot, known: Mapping[str, KeyRecord], key: KeyR
     return None if fits else _FULL
 
 
+def _less(here: SwitchedT, there: SwitchedT) -> SwitchedT:
+    """What is here without what was taken there. Only a person enables, never a merge: a larger count that would is
+    taken for one more."""
+    most = max(here.switches, there.switches)
+    switches = most + 1 if here.disabled and most % 2 == 0 else most
+    return replace(here, switches=switches, cut_at=max(here.cut_at, there.cut_at))
+
+
 def _less_key(here: KeyRecord, key: KeyRecord) -> KeyRecord:
     revoked_at = _earlier(here.revoked_at, key.revoked_at)
     why = here.revoked_why if revoked_at == here.revoked_at else key.revoked_why or RevokedWhy.IMPORTED
@@ -215,6 +224,14 @@ def _with_events(snapshot: Snapshot, changes: Changes, conflicts: Iterable[Confl
             taking.kind.value,
         )
         for taking in taken_by(snapshot, changes)
-        if taking.id in here
+        if taking.id in here and _takes(snapshot, taking)
     )
     return Merged(replace(changes, events=events), tuple(conflicts))
+
+
+def _takes(snapshot: Snapshot, taking: Taking) -> bool:
+    """Whether what was here lost anything: by a switch only what was enabled does, and is disabled now."""
+    before = snapshot.app if taking.kind is Taken.APP else snapshot.users.get(taking.id)
+    if before is None or taking.kind not in {Taken.APP, Taken.USER}:
+        return True
+    return taking.cut > before.cut_at or (taking.switches % 2 == 1 and not before.disabled)

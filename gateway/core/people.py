@@ -10,7 +10,7 @@ from typing import Final
 from gateway.core.audit import AuditAction, AuditEvent
 from gateway.core.ledger import ActReason, ActRefused, Changes, Snapshot, Who
 from gateway.core.lifecycle import the_app
-from gateway.core.records import RevokedWhy, Role, User, UserTokenRecord
+from gateway.core.records import RevokedWhy, Role, User, UserTokenRecord, switched
 from gateway.core.takings import Taken, Taking, less_app, less_key, less_token, less_user
 
 # Clocks that are further apart make a gateway not ready; so a token may say that it was made this much later than now.
@@ -70,7 +70,7 @@ def switch_user(snapshot: Snapshot, user_id: str, who: Who, *, disabled: bool) -
     if user.disabled == disabled:
         return Changes()
     action = AuditAction.USER_DISABLED if disabled else AuditAction.USER_ENABLED
-    changed = replace(user, switches=user.switches + 1)
+    changed = replace(user, switches=switched(user.switches, disabled=disabled, now=snapshot.now))
     return Changes(users=(changed,), events=(_event(snapshot, action, user.id, who),))
 
 

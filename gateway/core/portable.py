@@ -14,6 +14,7 @@ import orjson
 
 from gateway.core.audit import AuditAction, AuditEvent, Numbered, Seal
 from gateway.core.records import App, Developer, KeyRecord, RevokedWhy, Role, User, UserTokenRecord
+from gateway.core.times import LAST_MOMENT
 from gateway.core.wishes import email_faults, name_faults, user_faults
 
 E = TypeVar("E", bound=StrEnum)
@@ -142,8 +143,14 @@ class _Members:
             raise _wrong(name)
         return value
 
-    def number_or_none(self, name: str) -> int | None:
-        return None if self.values.get(name) is None else self.number(name)
+    def time(self, name: str) -> int:
+        value = self.number(name)
+        if value > LAST_MOMENT:
+            raise _wrong(name)
+        return value
+
+    def time_or_none(self, name: str) -> int | None:
+        return None if self.values.get(name) is None else self.time(name)
 
     def one_of(self, choices: type[E], name: str) -> E:
         try:
@@ -162,7 +169,7 @@ class _Members:
 
 def _read_app(members: _Members) -> App:
     account = members.name("account") if members.text("account") else ""
-    more = account, members.number("switches"), members.number("cut_at")
+    more = account, members.number("switches"), members.time("cut_at")
     return App(members.text("id", _APP_ID), members.name("name"), members.text("region"), *more)
 
 
@@ -173,11 +180,11 @@ def _read_key(members: _Members) -> KeyRecord:
         members.name("name"),
         frozenset(members.text("scopes", _SCOPES).split(" ")),
         members.verifier(),
-        members.number("created_at"),
-        members.number("expires_at"),
+        members.time("created_at"),
+        members.time("expires_at"),
         members.text("created_by"),
-        members.number_or_none("shutdown_at"),
-        members.number_or_none("revoked_at"),
+        members.time_or_none("shutdown_at"),
+        members.time_or_none("revoked_at"),
         None if members.text_or_none("revoked_why") is None else members.one_of(RevokedWhy, "revoked_why"),
         members.text_or_none("successor", _KEY_ID),
     )
@@ -186,14 +193,14 @@ def _read_key(members: _Members) -> KeyRecord:
 def _read_user(members: _Members) -> User:
     user_id, external_id = members.text("id"), members.text_or_none("external_id")
     _require("id or external_id", user_faults(user_id, external_id))
-    more = external_id, members.number("switches"), members.number("cut_at")
+    more = external_id, members.number("switches"), members.time("cut_at")
     return User(user_id, members.text("app", _APP_ID), *more)
 
 
 def _read_token(members: _Members) -> UserTokenRecord:
     user_id = members.text("user")
     _require("user", user_faults(user_id, None))
-    times = members.number("created_at"), members.number("expires_at"), members.number_or_none("revoked_at")
+    times = members.time("created_at"), members.time("expires_at"), members.time_or_none("revoked_at")
     token_id, app_id = members.text("id", _KEY_ID), members.text("app", _APP_ID)
     return UserTokenRecord(token_id, app_id, user_id, members.verifier(), *times)
 
@@ -206,19 +213,17 @@ def _read_developer(members: _Members) -> Developer:
 
 def _read_event(members: _Members) -> Numbered:
     app_id, subject, actor, source, about = map(members.text, ("app", "subject", "actor", "source", "about"))
-    event = AuditEvent(
-        members.number("at"), members.one_of(AuditAction, "action"), app_id, subject, actor, source, about
-    )
+    event = AuditEvent(members.time("at"), members.one_of(AuditAction, "action"), app_id, subject, actor, source, about)
     return Numbered(members.text("chain", _CHAIN), members.number("number"), event)
 
 
 def _read_seal(members: _Members) -> Seal:
-    span = members.text("chain", _CHAIN), members.number("first"), members.number("last"), members.number("at")
+    span = members.text("chain", _CHAIN), members.number("first"), members.number("last"), members.time("at")
     return Seal(*span, members.text("digest"), members.text("signature"), members.text("signer"))
 
 
 def _read_last_used(members: _Members) -> LastUsed:
-    return LastUsed(members.text("id", _KEY_ID), members.number("at"))
+    return LastUsed(members.text("id", _KEY_ID), members.time("at"))
 
 
 def _developer_values(developer: Developer) -> Values:

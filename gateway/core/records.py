@@ -10,8 +10,8 @@ MAX_ACTIVE_KEYS = 10  # of an app: the vendor's page, "Expiry Period"
 class App:
     """An app: what keys and users belong to. Its data lives in one region.
 
-    `switches` counts how often it was disabled and enabled, and is odd while it is disabled: so that two copies of the
-    record merge by the larger one. User tokens issued at `cut_at` or before are dead.
+    `switches` grows to twice the time whenever it is disabled or enabled, and is odd while it is disabled: of two
+    copies of the record the larger one is the later. User tokens issued at `cut_at` or before are dead.
     """
 
     id: str
@@ -25,6 +25,15 @@ class App:
     def disabled(self) -> bool:
         """Whether nobody of the app gets through."""
         return self.switches % 2 == 1
+
+
+def switched(switches: int, *, disabled: bool, now: int) -> int:
+    """The `switches` after it was disabled or enabled at `now`.
+
+    Not just the next number: a store that has forgotten some would give the same number to two different acts.
+    """
+    least = max(switches + 1, 2 * now)
+    return least if least % 2 == disabled else least + 1
 
 
 class RevokedWhy(StrEnum):

@@ -7,9 +7,12 @@ and telling it twice does no harm.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TypeVar
 
 from gateway.core.ledger import Changes, Snapshot
 from gateway.core.records import App, KeyRecord, RevokedWhy, User, UserTokenRecord
+
+_Cut = TypeVar("_Cut", App, User)
 
 
 class Taken(StrEnum):
@@ -113,16 +116,22 @@ def less_token(token: UserTokenRecord, taking: Taking | None) -> UserTokenRecord
 
 def less_user(user: User, taking: Taking | None) -> User:
     """The user without what was taken; the very same when that was all told before."""
-    if taking is None or (taking.cut <= user.cut_at and taking.switches <= user.switches):
-        return user
-    return replace(user, cut_at=max(user.cut_at, taking.cut), switches=max(user.switches, taking.switches))
+    return user if taking is None else _less(user, taking)
 
 
 def less_app(app: App, taking: Taking | None) -> App:
     """The app without what was taken; the very same when that was all told before."""
-    if taking is None or (taking.cut <= app.cut_at and taking.switches <= app.switches):
-        return app
-    return replace(app, cut_at=max(app.cut_at, taking.cut), switches=max(app.switches, taking.switches))
+    return app if taking is None else _less(app, taking)
+
+
+def _less(one: _Cut, taking: Taking) -> _Cut:
+    # A taking never gives: one that tells of an enabling says only that the disabling before it is over, and what the
+    # store says of the present counts.
+    disables = taking.switches % 2 == 1 and taking.switches > one.switches
+    if taking.cut <= one.cut_at and not disables:
+        return one
+    switches = taking.switches if disables else one.switches
+    return replace(one, cut_at=max(one.cut_at, taking.cut), switches=switches)
 
 
 def _grown(before: Taking | None, after: Taking | None) -> Iterator[Taking]:

@@ -1,5 +1,5 @@
 """Whether records belong together: no id for two things, nothing that belongs to what is not there, no app above its
-ten places.
+ten places, no gap in the audit; and no times that cannot be.
 
 A record may be told twice, as by a list that is read while it changes. Millions are held against each other by 64-bit
 fingerprints, 8 bytes each; only when some of these do not fit are the records looked through again, for which they are.
@@ -7,15 +7,27 @@ fingerprints, 8 bytes each; only when some of these do not fit are the records l
 
 from array import array
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import fields
 from typing import Final
 
-from gateway.core.audit import Numbered, Seal
+from gateway.core.audit import AuditEvent, Numbered, Seal
 from gateway.core.lifecycle import places
-from gateway.core.portable import Portable
+from gateway.core.portable import LastUsed, Portable
 from gateway.core.records import MAX_ACTIVE_KEYS, App, Developer, KeyRecord, User, UserTokenRecord, works
+from gateway.core.times import LAST_MOMENT
+from gateway.core.wishes import LONGEST_LIFETIME
 
 _BUCKETS: Final = 64  # looked through one by one, so that little is held twice
+
+# The times of each kind of record; of an event in its place, those of the event.
+_TIMES: Final[Mapping[type, tuple[str, ...]]] = {
+    kind: tuple(each.name for each in fields(kind) if each.name == "at" or each.name.endswith("_at"))
+    for kind in (App, KeyRecord, User, UserTokenRecord, AuditEvent, Seal, LastUsed)
+}
+_ENDED: Final = frozenset({"cut_at", "revoked_at"})  # moments at which something was taken away
+# Such a moment may lie ahead: clocks are set back, and cuts one after another push each other on.
+_AHEAD: Final = LONGEST_LIFETIME
 
 
 class Wholeness:
@@ -38,6 +50,7 @@ class Wholeness:
         """What is wrong with a record, as far as it shows at once. The keys of one app come one after the other."""
         self._there.add(thing for thing, _ in _is(record))
         self._needed.add(_needs(record))
+        yield from self._untimely(record)
         if isinstance(record, KeyRecord):
             self._count(record)
         elif isinstance(record, Numbered | Seal):
@@ -74,11 +87,28 @@ class Wholeness:
         if places(self._working.values(), self._now) > MAX_ACTIVE_KEYS:
             self._crowded.append(self._app_id)
 
+    def _untimely(self, record: Portable) -> Iterator[str]:
+        for name, at in _times(record):
+            if not 0 <= at <= LAST_MOMENT:
+                yield f"Its {name} is not within the years 1970 to 9999."
+            elif name in _ENDED and at > self._now + _AHEAD:
+                yield f"Its {name} lies more than a year ahead."
+        if isinstance(record, KeyRecord | UserTokenRecord) and record.expires_at - record.created_at > LONGEST_LIFETIME:
+            yield "It lives for longer than 366 days."
+
     def _disorder(self, record: Numbered | Seal) -> Iterator[str]:
-        number = record.number if isinstance(record, Numbered) else record.first
-        if number <= self._numbers.get((type(record), record.chain), 0):
+        """What is wrong with the place of an event or seal: each begins where the one before ended, at 1. All events of
+        a chain come before its seals. Whether digests fit, which takes far longer, the audit's own check tells."""
+        first, last = _span(record)
+        before = self._numbers.get((type(record), record.chain), 0)
+        what = "" if isinstance(record, Numbered) else "a seal over "
+        if first <= before or last < first:
             yield "It is out of order in its chain."
-        self._numbers[type(record), record.chain] = number
+        elif first > before + 1:
+            yield f"Before it the chain {record.chain} lacks {what}{_events(before + 1, first - 1)}."
+        if isinstance(record, Seal) and last > (there := self._numbers.get((Numbered, record.chain), 0)):
+            yield f"It is over {_events(there + 1, last)}, which the chain {record.chain} lacks."
+        self._numbers[type(record), record.chain] = max(before, last)
 
 
 class _Fingerprints:
@@ -106,6 +136,24 @@ class _Fingerprints:
         """Those that are not among the others."""
         pairs = zip(self.buckets, others.buckets, strict=True)
         return {fingerprint for mine, theirs in pairs for fingerprint in set(mine) - set(theirs)}
+
+
+def _times(record: Portable) -> Iterator[tuple[str, int]]:
+    """Each time of a record, by its name."""
+    holder = record.event if isinstance(record, Numbered) else record
+    for name in _TIMES.get(type(holder), ()):
+        at = getattr(holder, name)
+        if at is not None:
+            yield name, at
+
+
+def _span(record: Numbered | Seal) -> tuple[int, int]:
+    """The first and the last event that it is, or is over."""
+    return (record.number, record.number) if isinstance(record, Numbered) else (record.first, record.last)
+
+
+def _events(first: int, last: int) -> str:
+    return f"event {first}" if first == last else f"events {first} to {last}"
 
 
 def _is(record: Portable) -> Iterator[tuple[Hashable, Hashable]]:

@@ -23,6 +23,8 @@ from typing import BinaryIO, Final
 import orjson
 
 from gateway.core.portable import NotPortable, Portable, kind_of, line_of, record_of
+from gateway.core.records import App, KeyRecord
+from gateway.core.times import LAST_MOMENT
 from gateway.core.wholeness import Wholeness
 
 FORMAT: Final = 1
@@ -110,13 +112,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A file that was found to be whole."""
+    """A file that was found to be whole, with the names of all scopes and regions in it."""
 
     header: Header
     counts: dict[str, int]
     sha256: str
     file: BinaryIO
     places: dict[str, Place]
+    scopes: frozenset[str]
+    regions: frozenset[str]
 
     def records(self, kind: str) -> Iterator[tuple[int, Portable]]:
         """The records of a kind, each with the number of its line. Raises `ExportFaulty` when the file has changed."""
@@ -147,6 +151,8 @@ class _Check:
         self._sha256 = hashlib.sha256()
         self._counts: Counter[str] = Counter()
         self._places: dict[str, Place] = {}
+        self._scopes: set[str] = set()
+        self._regions: set[str] = set()
 
     def run(self) -> Export:
         """The export. Raises `ExportFaulty`."""
@@ -162,7 +168,8 @@ class _Check:
             self._read_again(len(first), wholeness)
         if self._faults:
             raise ExportFaulty([*self._faults, *([f"There are {self._more:,} more faults."] if self._more else [])])
-        return Export(header, dict(self._counts), self._sha256.hexdigest(), self._file, self._places)
+        names = frozenset(self._scopes), frozenset(self._regions)
+        return Export(header, dict(self._counts), self._sha256.hexdigest(), self._file, self._places, *names)
 
     def _read(self, offset: int, wholeness: Wholeness) -> None:
         for number, line in self._lines():
@@ -173,6 +180,7 @@ class _Check:
             try:
                 record = record_of(line)
                 self._place(number, offset, kind_of(record))
+                self._note_names(record)
                 self._say(number, wholeness.take(record))
             except NotPortable as error:
                 self._say(number, [str(error)])
@@ -202,6 +210,13 @@ class _Check:
             raise NotPortable("Its kind comes too late.")
         self._counts[kind] += 1
 
+    def _note_names(self, record: Portable) -> None:
+        match record:
+            case KeyRecord():
+                self._scopes |= record.scopes
+            case App():
+                self._regions.add(record.region)
+
     def _manifest_faults(self, line: bytes) -> Iterator[str]:
         digest = self._sha256.hexdigest()
         if line != _manifest_line(self._counts, digest):
@@ -228,7 +243,7 @@ def _header_of(line: bytes) -> Header | None:
     if match is None:
         return None
     header = Header(match["version"].decode(), int(match["made_at"]), match["identity"].decode())
-    return header if _header_line(header) == line else None
+    return header if _header_line(header) == line and header.made_at <= LAST_MOMENT else None
 
 
 def _manifest_line(counts: Counter[str], sha256: str) -> bytes:

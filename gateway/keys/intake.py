@@ -69,10 +69,17 @@ class Intake(Generic[RowT]):
     admit: Callable[[Snapshot, Sequence[RowT], Who, Promised], Admitted[RowT]]
     window: int = WINDOW
 
-    async def run(self, lines: Iterator[tuple[int, Values | RowRefused]], report: Report, *, dry_run: bool) -> Tally:
+    async def run(
+        self,
+        lines: Iterator[tuple[int, Values | RowRefused]],
+        report: Report,
+        *,
+        dry_run: bool,
+        tally: Tally | None = None,
+    ) -> Tally:
         """Judge every row, in the order of the file as far as one app is concerned, and keep the good ones unless it is
-        a dry run. Raises `StoreUnavailable` that says how far it came."""
-        tally = Tally()
+        a dry run. Raises `StoreUnavailable` that says how far it came; `tally`, if given, is what is counted in."""
+        tally = tally or Tally()
         ids: set[str] = set()
         trial = _Trial() if dry_run else None
         while window := _Window(self.row, ids, islice(lines, self.window)):

@@ -30,7 +30,7 @@ from gateway.core.wishes import (
     shutdown_faults,
     user_faults,
 )
-from gateway.store.contract import Store, StoreBroken, StoreUnavailable
+from gateway.store.contract import Store, StoreUnavailable
 
 ID_BYTES: Final = 12  # of apps and users: written as 24 hex digits
 
@@ -216,16 +216,23 @@ class Keeper:
         try:
             return await self._once(act)
         except StoreUnavailable as error:
-            if error.undone or isinstance(error, StoreBroken):
+            if not error.unknown:
                 raise
             # Perhaps it was done, and only the answer lost. What was done is not done twice.
-            return await self._once(act)
+            return await self._asked_again(act, error)
 
     async def _once(self, act: Act) -> Done:
         (outcome,) = await self.store.act([act])
         if isinstance(outcome, ActRefused):
             raise outcome
         return outcome
+
+    async def _asked_again(self, act: Act, lost: StoreUnavailable) -> Done:
+        try:
+            return await self._once(act)
+        except StoreUnavailable as error:
+            sentence = f"{lost} Nobody can tell whether it was done: look before you try again."
+            raise StoreUnavailable(sentence, unknown=True) from error
 
     async def _undo(self, asked: Asked, decide: Decide) -> bool:
         # Best effort: what it would end was given to nobody.

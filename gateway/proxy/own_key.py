@@ -39,13 +39,14 @@ class OwnKeys:
     async def end(self, key_id: str) -> bytes:
         """The key has ended, for every request from now on; what its holder is told, as JSON.
 
-        Raises `Unavailable` when the store could not keep it: then it has not.
+        Raises `Unavailable` when the store could not keep it, or nobody can tell: which of the two is the reason.
         """
         keeper = Keeper(self._store, Who(f"key:{key_id}", "traffic"), secrets.token_bytes, self._prefixes)
         try:
             done = await keeper.revoke_key(key_id, RevokedWhy.BY_HOLDER)
         except StoreUnavailable as error:
-            raise Unavailable(Reason.KEY_NOT_REVOKED, str(error), retry_after=1) from error
+            reason = Reason.REVOCATION_UNKNOWN if error.unknown else Reason.KEY_NOT_REVOKED
+            raise Unavailable(reason, str(error), retry_after=1) from error
         except ActRefused as refused:  # the record, which was there a moment before, is not
             raise CredentialRefused(Fault.UNKNOWN) from refused
         # Nothing changed: it had ended a moment before, by somebody else or by this act, whose first answer was lost.

@@ -12,14 +12,14 @@ from gateway.core.records import App, Developer, KeyRecord, User, UserTokenRecor
 class StoreUnavailable(Exception):
     """The store cannot be asked now. It is nobody's credential that is at fault: answer 503, never 401.
 
-    `in_grace` says that the store answered lately enough for what is remembered to go on without it; `undone`, that
-    nothing was changed for sure, and that to ask again at once is of no use.
+    `in_grace` says that the store answered lately enough for what is remembered to go on without it; `unknown`, that
+    it was asked to change something and nobody can tell whether it did; otherwise it did not.
     """
 
-    def __init__(self, message: str, *, in_grace: bool = False, undone: bool = False) -> None:
+    def __init__(self, message: str, *, in_grace: bool = False, unknown: bool = False) -> None:
         super().__init__(message)
         self.in_grace = in_grace
-        self.undone = undone
+        self.unknown = unknown
 
 
 class StoreBroken(StoreUnavailable):

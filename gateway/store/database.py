@@ -44,8 +44,7 @@ def unavailable(error: sqlite3.Error, path: Path) -> StoreUnavailable:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in _BROKEN:
         return StoreBroken(f"The store {path} {_BROKEN[code]}.")
-    # A transaction that met any of these was rolled back, and a lock was waited for.
-    return StoreUnavailable(f"The store {path} {_AWAY.get(code) or f'failed ({error.sqlite_errorname})'}.", undone=True)
+    return StoreUnavailable(f"The store {path} {_AWAY.get(code) or f'failed ({error.sqlite_errorname})'}.")
 
 
 @contextmanager

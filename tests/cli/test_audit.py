@@ -146,7 +146,7 @@ def test_a_program_reads_what_is_whole(place: Place) -> None:
     told = place.verified()
 
     (chain,) = told.pop("chains")
-    assert told == {"whole": True, "unsealed": 1, "signatures_checked": False}
+    assert told == {"whole": True, "unsealed": 1, "signatures_checked": False, "log_seals": None, "log_faults": []}
     assert chain.pop("chain").endswith("/main")
     assert chain == {
         "events": 3,
@@ -164,7 +164,8 @@ def test_a_store_in_which_nothing_happened_is_whole(tmp_path: Path) -> None:
     place.configure()
     place.work(lambda store: store.ping())
 
-    assert place.verified() == {"whole": True, "unsealed": 0, "signatures_checked": False, "chains": []}
+    told = place.verified()
+    assert (told["whole"], told["unsealed"], told["chains"]) == (True, 0, [])
     assert typed("verify", "--config", place.config).stdout.startswith("The audit is whole.\nRead: 0 events")
 
 
@@ -240,10 +241,12 @@ def test_the_log_shows_what_was_cut_off(place: Place, tmp_path: Path) -> None:
         place.work(lambda store: Sealer(store, None).turn())
     log = tmp_path / "gateway.log"
     other = {"event": "audit sealed", "chain": "an0ther/main", "last": 9, "digest": "00"}
-    others = ['{"event":"request","status":200}', "audit sealed, says nobody", '{"event":"audit sealed"}', "\xff"]
+    others = ['{"event":"request","status":200}', '{"event":"odd","path":"audit sealed"}', "audit not sealed", "\xff"]
     told = "\n".join([*others, *(json.dumps(line) for line in [*lines, *lines, other])])
     log.write_text(told)
-    place.verified("--log", str(log))
+    assert place.verified("--log", str(log))["log_seals"] == 1
+    shown = typed("verify", "--config", place.config, "--log", str(log)).stdout
+    assert "Held against the log: 1 seal that it tells of." in shown
 
     place.tampered("DELETE FROM audit WHERE number = 3")
     place.tampered("DELETE FROM seal WHERE last = 3")
@@ -253,6 +256,45 @@ def test_the_log_shows_what_was_cut_off(place: Place, tmp_path: Path) -> None:
     assert (fault["reason"], fault["first"]) == ("chain_rewritten", 3)
     assert place.verified("--log", "-", code=3, stdin=told.encode())["chains"][0]["fault"] == fault
     assert "--log FILE" not in typed("verify", "--config", place.config, "--log", str(log)).stdout
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"event":"audit sealed","chain":"an0ther/main","last":9,"digest":"00"}\n', '{"event":"request"}\n']
+)
+def test_a_log_without_seals_of_the_store_proves_nothing(place: Place, tmp_path: Path, text: str) -> None:
+    """A log that was rotated, or is another gateway's, lets an audit pass that was emptied together with its seals."""
+    log = tmp_path / "gateway.log"
+    log.write_text(text)
+    place.tampered("DELETE FROM audit")
+    place.tampered("DELETE FROM seal")
+    assert place.verified()["whole"]
+
+    told = place.verified("--log", str(log), code=3)
+    assert (told["whole"], told["log_seals"]) == (False, 0)
+    (fault,) = told["log_faults"]
+    assert fault["reason"] == "log_without_seals"
+    result = typed("verify", "--config", place.config, "--log", str(log))
+    assert result.exit_code == 3
+    assert "The audit is whole." not in result.stdout
+    assert f"{fault['message']} (log_without_seals)" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["audit sealed, says nobody", '{"event":"audit sealed"}', '{"event":"audit sealed","chain":"', '["audit sealed"]'],
+)
+def test_a_seal_in_the_log_that_cannot_be_read_is_told(place: Place, tmp_path: Path, line: str) -> None:
+    """Somebody spoils the lines of the log that would prove what was cut off."""
+    with capture_logs() as lines:
+        place.work(lambda store: Sealer(store, None).turn())
+    log = tmp_path / "gateway.log"
+    log.write_text("\n".join([line, *map(json.dumps, lines), line]))
+
+    told = place.verified("--log", str(log), code=3)
+    assert (told["whole"], told["log_seals"], told["chains"][0]["fault"]) == (False, 1, None)
+    (fault,) = told["log_faults"]
+    assert fault["reason"] == "log_unreadable"
+    assert f"{log}, line 1, and in 1 other line" in fault["message"]
 
 
 # export ---------------------------------------------------------------------------------------------------------------
@@ -314,10 +356,11 @@ def test_an_exported_file_is_for_its_owner(place: Place, tmp_path: Path) -> None
     assert result.stderr == f"Exported: 3 events to {file}.\n"
     assert [json.loads(line) for line in file.read_text().splitlines()] == place.exported()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert place.exported("--output", "-") == place.exported()
     place.tampered("UPDATE audit SET action = 'key.painted' WHERE number = 3")
     assert typed("export", "--config", place.config, "--output", str(file), "--app", "nobody").exit_code == 1
     assert len(file.read_text().splitlines()) == 3
-    assert [path.name for path in tmp_path.iterdir() if "part" in path.name] == []
+    assert [path.name for path in tmp_path.iterdir() if file.name in path.name] == [file.name]
 
 
 def test_no_event_holds_what_it_must_not(place: Place) -> None:
@@ -388,3 +431,10 @@ def test_no_key_is_overwritten(tmp_path: Path, name: str) -> None:
     assert f"{tmp_path / name}: there is a file of this name" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "precious"
+
+
+def test_a_key_follows_no_link(tmp_path: Path) -> None:
+    """A link that somebody left where the public key goes makes a file where it points to."""
+    (tmp_path / "seals.pem.pub").symlink_to(tmp_path / "elsewhere")
+    assert typed("keygen", "--output", str(tmp_path / "seals.pem")).exit_code == 1
+    assert not (tmp_path / "elsewhere").exists()

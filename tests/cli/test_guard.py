@@ -34,6 +34,16 @@ def test_every_token_is_refused(token: str, around: str) -> None:
     assert token.partition(".")[2] not in told
 
 
+@given(token=minted, around=st.sampled_from(AROUND))
+def test_parts_and_encodings_of_a_token_are_refused(token: str, around: str) -> None:
+    """What is left of a token that was cut short, its secret half or its form in a URL would be kept by the shell."""
+    head, _, secret = token.partition(".")
+    for typed in (f"{head}%2E{secret}", f"{head}%2e{secret}", f"{head}.{secret[:8]}", token.replace("_", "%5F")):
+        assert looks_like_token(around.format(typed))
+    kinds = any(map(str.islower, secret)), any(map(str.isupper, secret)), any(map(str.isdigit, secret))
+    assert looks_like_token(around.format(secret)) == all(kinds)
+
+
 @pytest.mark.parametrize("token", [MINTED, LEGACY, MINTED[:-20], f"x{LEGACY[1:]}".replace("x", "a")])
 def test_the_sentence_helps(token: str) -> None:
     """Whoever typed a token would not learn that it is burnt, nor how it is done right."""
@@ -73,6 +83,12 @@ def test_the_sentence_helps(token: str) -> None:
         "redis+sentinel://h1:26379,h2:26379/primary",
         "https://example.com/a:b@c",
         "My key, for the nightly export.",
+        "a" * 48,
+        "A1" * 24,
+        "aB3" * 15,
+        "./" + "aB3" * 16,
+        "gwk_0123456789abcdef.jsonl",
+        "100%25",
         "søn.aaaaaaaaaaaaaaaaaaaa",
     ],
 )

@@ -108,12 +108,16 @@ def test_refused_rows_are_listed_and_the_others_kept(gateway: Typing, app: App) 
 
 
 def test_mended_rows_are_handed_in_again(gateway: Typing, app: App) -> None:
-    """The list of refused rows could not be mended in place, or would be gone while it is read."""
+    """The list of refused rows could not be mended and handed in, or would be gone while it is read."""
     gateway.typed("keys", "import", "-", stdin=of(HEADINGS, row(1, app, "USER_REED"), row(2, app, "NONE")))
-    Path("bad.csv").write_text(Path("bad.csv").read_text().replace("USER_REED", "USER_READ"))
-    result = gateway.typed("keys", "import", "bad.csv")
+    mended = Path("bad.csv").read_text().replace("USER_REED", "USER_READ")
+    Path("bad.csv").write_text(mended)
+    result = gateway.typed("keys", "import", "bad.csv", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["error"]["reason"]) == (1, "file_unusable")
+    assert Path("bad.csv").read_text() == mended
+    result = gateway.typed("keys", "import", "bad.csv", "--bad", "still.csv")
     assert (result.exit_code, result.stdout) == (3, "1 of 2 rows were taken in.\n")
-    assert [(one["line"], one["id"]) for one in bad()] == [("3", "00000002ab")]
+    assert [(one["line"], one["id"]) for one in bad("still.csv")] == [("3", "00000002ab")]
 
 
 def test_programs_are_told_what_was_refused(gateway: Typing, app: App) -> None:
@@ -168,10 +172,12 @@ def test_a_file_that_is_not_there_is_told(gateway: Typing, app: App) -> None:
     assert "nothing.csv" in result.stderr
 
 
-def test_a_list_of_refused_rows_that_cannot_be_written_is_told_first(local: Typing, app: App) -> None:
+@pytest.mark.parametrize("name", ["nowhere/bad.csv", "keys.csv/bad.csv", "x" * 254, "-", "."])
+def test_a_list_of_refused_rows_that_cannot_be_written_is_told_first(local: Typing, app: App, name: str) -> None:
     """An import would end in its midst, at the first row that it refuses."""
-    result = local.typed("keys", "import", "-", "--bad", "nowhere/bad.csv", stdin=of(HEADINGS, row(1, app), "x"))
-    assert (result.exit_code, "nowhere" in result.stderr) == (2, True)
+    Path("keys.csv").touch()
+    result = local.typed("keys", "import", "-", "--bad", name, stdin=of(HEADINGS, row(1, app), "x"))
+    assert (result.exit_code, result.stderr.startswith(f"gateway: {name}: ")) == (1, True)
     assert local.told("keys", "list") == []
 
 

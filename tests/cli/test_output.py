@@ -36,7 +36,8 @@ Capture = pytest.CaptureFixture[str]
         (SettingsInvalid([Fault("a.b", "must not")]), 1, "settings_invalid", "a.b must not"),
         (Unusable("schema_invalid", ["One.", "Two."]), 1, "schema_invalid", "One. Two."),
         (FileNotFoundError(2, "No such file", "x"), 1, "file_unusable", "x: No such file."),
-        (OSError(28, "No space left"), 1, "file_unusable", "No space left."),
+        (OSError(28, "No space left"), 1, "file_unusable", "standard output: No space left."),
+        (OSError(5, "Input/output error"), 1, "file_unusable", "Input/output error."),
     ],
 )
 def test_faults_are_told(error: Exception, code: int, reason: str, message: str, capsys: Capture) -> None:
@@ -55,11 +56,19 @@ def test_faults_are_told(error: Exception, code: int, reason: str, message: str,
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()])
 def test_an_interrupt_is_quiet(error: BaseException, capsys: Capture) -> None:
-    """Ctrl-C would fill the screen with a stack trace."""
+    """Ctrl-C would fill the screen with a stack trace, or give a program nothing to read."""
     with pytest.raises(typer.Exit) as ended, faults_told(as_json=False):
         raise error
     assert ended.value.exit_code == 130
     assert capsys.readouterr() == ("", "")
+    with pytest.raises(typer.Exit) as ended, faults_told(as_json=True):
+        raise error
+    assert ended.value.exit_code == 130
+    printed = capsys.readouterr()
+    assert (json.loads(printed.out), printed.err) == (
+        {"error": {"reason": "interrupted", "message": "Interrupted."}},
+        "",
+    )
 
 
 def test_a_message_cannot_paint_the_screen(capsys: Capture) -> None:

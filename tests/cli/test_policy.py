@@ -231,6 +231,15 @@ def test_a_directory_that_is_not_there_is_named(schema: Path, tmp_path: Path) ->
     assert (result.exit_code, result.stderr) == (1, f"{out}: No such file or directory.\n")
 
 
+def test_a_device_is_not_written_over(schema: Path, tmp_path: Path) -> None:
+    """A slip in an argument writes a schema into whatever is of that name."""
+    schema.write_text("type Query { me: String }")
+    os.mkfifo(tmp_path / "pipe")
+    result = typed("init", "--schema", str(schema), "--out", str(tmp_path / "pipe"), "--force")
+    assert result.exit_code == 1
+    assert "no regular file" in result.stderr
+
+
 @pytest.mark.parametrize("words", [("init",), ("check", "--schema"), ("check", "--loose"), ("nonsense",)])
 def test_what_is_not_understood_is_a_usage_error(words: tuple[str, ...]) -> None:
     """A script could not tell its own slip from a fault of the schema."""

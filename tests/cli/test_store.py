@@ -1,7 +1,10 @@
 """What an operator types to make a store, save it, bring it back and look whether it is whole."""
 
 import json
+import sqlite3
 import stat
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,6 +123,59 @@ def test_what_could_not_be_merged_is_told(gateway: Typing, app: App) -> None:
     assert "ada@example.com" not in result.stdout
 
 
+def test_no_merge_enables_what_is_disabled_here(gateway: Typing, app: App) -> None:
+    """A backup from when an app was enabled, some switches later, would let it through again."""
+    for _ in range(2):
+        gateway.told("apps", "disable", app.id)
+        gateway.told("apps", "enable", app.id)
+    gateway.told("store", "export", "backup.jsonl")
+
+    async def disable(store: Store) -> None:
+        disabled = App(app.id, app.name, app.region, switches=1)  # as by a store that has seen fewer switches
+        await do(store, Act(Asked(app.id), lambda _: Changes(app=disabled)))
+
+    gateway.in_store(disable)
+    assert gateway.told("store", "import", "backup.jsonl", "--merge")["changed"] == 1
+    assert [each["disabled"] for each in gateway.told("apps", "list")] == [True]
+    assert gateway.told("store", "import", "backup.jsonl", "--merge")["changed"] == 0
+
+
+def test_what_the_settings_do_not_name_is_told(other: Typing, local: Typing, app: App) -> None:
+    """Keys of another gateway would open nothing here, or an app's requests fail, and nobody know why."""
+    local.key(app)
+    local.told("store", "export", "backup.jsonl")
+    other.told("store", "init")
+    assert other.told("store", "import", "backup.jsonl")["warnings"] == []
+
+    strange = tuple(
+        KeyRecord(f"{app.id[:2]}{number:014x}", app.id, "k", frozenset({"OLD", "USER_LINK"}), number.to_bytes(32), 0, 1)
+        for number in range(2)
+    )
+
+    async def add(store: Store) -> None:
+        asked = Asked(app.id, keys=tuple(key.id for key in strange))
+        await do(store, Act(asked, lambda _: Changes(app=replace(app, region="mars"), keys=strange)))
+
+    local.in_store(add)
+    local.told("store", "export", "backup.jsonl")
+    into = Typing(other.config.with_name("third.yaml"))
+    into.config.write_text(other.config.read_text().replace("other.db", "third.db"))
+    into.told("store", "init")
+    result = into.typed("store", "import", "backup.jsonl")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "Store imported.")
+    assert result.stderr.splitlines() == [
+        "gateway: Keys of the file have the scope 'OLD', which the schema does not name: it opens nothing.",
+        "gateway: Apps of the file live in the region 'mars', which the settings do not name: they are not served.",
+    ]
+    assert into.told("keys", "list") == local.told("keys", "list")
+    warnings = into.told("store", "import", "backup.jsonl", "--merge")["warnings"]
+    assert [f"gateway: {sentence}" for sentence in warnings] == result.stderr.splitlines()
+
+    Path("schema.graphql").unlink()  # which must not keep a backup from being brought back
+    scopes, _ = into.told("store", "import", "backup.jsonl", "--merge")["warnings"]
+    assert "cannot be read" in scopes
+
+
 # Looked through -------------------------------------------------------------------------------------------------------
 
 
@@ -164,6 +220,29 @@ def test_a_store_that_is_not_whole_is_told(local: Typing, app: App) -> None:
     ]
     printed = json.loads(local.typed("store", "verify", "--json").stdout)
     assert printed["error"]["reason"] == "store_faulty"
+
+
+@pytest.mark.parametrize("at", [(1 << 63) - 1, -(1 << 63)])
+def test_a_record_with_an_impossible_time_is_listed_and_named(local: Typing, app: App, at: int) -> None:
+    """One damaged record would end every list with a traceback, and nobody find it."""
+    key = local.key(app)
+    local.told("users", "create", "--app", app.id, "--id", "someone")
+    with closing(sqlite3.connect(local.config.parent / "data" / "store.db")) as database, database:
+        database.execute("UPDATE api_key SET created_at = 0, expires_at = ?", (at,))
+        database.execute("UPDATE user SET cut_at = ?", (at,))
+        database.execute("DROP TRIGGER audit_keeps_its_words")  # as whoever damages the file would
+        database.execute("UPDATE audit SET at = ?", (at,))
+    shown = "9999-12-31T23:59:59.999Z" if at > 0 else "1970-01-01T00:00:00.000Z"
+    assert [each["expires_at"] for each in local.told("keys", "list")] == [shown]
+    assert [each["tokens_ended_at"] for each in local.told("users", "list", "--app", app.id)] == [shown]
+    for words in (("keys", "list"), ("keys", "show", key["id"]), ("users", "list"), ("audit", "verify")):
+        assert local.typed(*words).exit_code == 0
+    events = [json.loads(line) for line in local.typed("audit", "export").stdout.splitlines()]
+    assert {(each["at"], each["at_ms"]) for each in events} == {(shown, at)}
+    told = local.typed("store", "verify")
+    assert told.exit_code == 3
+    for name in (f"key {key['id']}: Its expires_at", "user someone: Its cut_at", "event ", "main: Its at"):
+        assert any(name in line and "not within the years" in line for line in told.stderr.splitlines())
 
 
 @pytest.mark.parametrize("words", [("verify", "nothing"), ("import", "nothing"), ("export", "nowhere/backup")])

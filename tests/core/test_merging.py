@@ -70,18 +70,29 @@ def test_a_new_app_comes_with_its_roles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("here", "there", "expected"),
-    [((0, 0), (1, 0), (1, 0)), ((1, 0), (0, 5), (1, 5)), ((2, 9), (1, 5), (2, 9)), ((2, 5), (3, 9), (3, 9))],
+    ("here", "there", "expected", "loses"),
+    [
+        ((0, 0), (1, 0), (1, 0), True),
+        ((1, 0), (0, 5), (1, 5), True),
+        ((2, 9), (1, 5), (2, 9), False),
+        ((2, 5), (3, 9), (3, 9), True),
+        ((2, 5), (3, 5), (3, 5), True),
+        ((1, 0), (2, 0), (3, 0), False),
+        ((1, 0), (3, 0), (3, 0), False),
+        ((3, 0), (2, 0), (3, 0), False),
+        ((0, 0), (2, 0), (2, 0), False),
+        ((1, 0), (2, 5), (3, 5), True),
+    ],
 )
 def test_an_app_loses_what_either_lost(
-    ledger: Ledger, here: tuple[int, int], there: tuple[int, int], expected: tuple[int, int]
+    ledger: Ledger, here: tuple[int, int], there: tuple[int, int], expected: tuple[int, int], *, loses: bool
 ) -> None:
     """A merge would enable an app that was disabled, or revive tokens that were ended."""
     ledger.apps[APP.id] = replace(APP, switches=here[0], cut_at=here[1])
     merged = merge_app_into(ledger, replace(APP, name="older name", switches=there[0], cut_at=there[1]))
     assert merged.conflicts == ()
     assert ledger.apps[APP.id] == replace(APP, switches=expected[0], cut_at=expected[1])
-    assert restored(ledger) == ([] if expected == here else [("app", APP.id)])
+    assert restored(ledger) == ([("app", APP.id)] if loses else [])
 
 
 def test_no_role_comes_back(ledger: Ledger) -> None:

@@ -1,6 +1,7 @@
 """Stores that lived apart are merged in any order: what either took away stays taken."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import permutations
 
 from hypothesis import given
@@ -13,6 +14,7 @@ from gateway.core.people import NewUserToken
 from gateway.core.records import (
     MAX_ACTIVE_KEYS,
     RevokedWhy,
+    User,
     key_fault,
     user_token_fault,
 )
@@ -106,7 +108,9 @@ lives = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 3)), max_size=8)
 @many
 @given(st.tuples(lives, lives, lives))
 def test_merges_in_any_order_take_the_same(stories: tuple[list[tuple[int, int]], ...]) -> None:
-    """What is revoked after two backups are brought back would depend on which came first."""
+    """What is revoked after two backups are brought back would depend on which came first.
+
+    What is disabled does depend on it: whatever was so in the store stays so."""
     base = a_base()
     stores = [lived(base, story, start) for start, story in enumerate(stories)]
     outcomes = []
@@ -119,7 +123,33 @@ def test_merges_in_any_order_take_the_same(stories: tuple[list[tuple[int, int]],
         for other in stores:
             merged_into(first, other)
         assert (takings(first), len(first.events)) == (outcomes[-1], told)
-    assert all(outcome == outcomes[0] for outcome in outcomes)
+    ends = [{subject: replace(taking, switches=0) for subject, taking in each.items()} for each in outcomes]
+    assert all(each == ends[0] for each in ends)
+
+
+marks = st.tuples(st.integers(0, 5), st.integers(0, 3))  # switches, and a cut
+
+
+@given(marks, st.lists(marks))
+def test_no_merge_enables(start: tuple[int, int], others: list[tuple[int, int]]) -> None:
+    """An app or user that was disabled would get through again, as somewhere else it was enabled once more; or the
+    audit tell of a loss where there was none."""
+    ledger = Ledger(apps={APP.id: APP})
+    ledger.apps[APP.id] = replace(APP, switches=start[0], cut_at=start[1])
+    ledger.users[APP.id, "u"] = User("u", APP.id, None, *start)
+    for switches, cut_at in [*others, *others]:
+        app, user, told = ledger.apps[APP.id], ledger.users[APP.id, "u"], len(ledger.events)
+        merge_app_into(ledger, replace(APP, switches=switches, cut_at=cut_at))
+        merge_users_into(ledger, User("u", APP.id, None, switches, cut_at))
+        for before, after in ((app, ledger.apps[APP.id]), (user, ledger.users[APP.id, "u"])):
+            assert after.disabled or not before.disabled
+            assert after.disabled == (before.disabled or (switches > before.switches and switches % 2 == 1))
+            assert (after.switches >= max(before.switches, switches), after.cut_at) == (
+                True,
+                max(before.cut_at, cut_at),
+            )
+            loses = after.cut_at > before.cut_at or after.disabled > before.disabled
+            assert len(ledger.events) == told + 2 * loses
 
 
 @many

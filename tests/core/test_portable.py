@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.core.audit import AuditAction, AuditEvent, Numbered, Seal
 from gateway.core.portable import LastUsed, NotPortable, Portable, kind_of, line_of, record_of
 from gateway.core.records import App, Developer, KeyRecord, RevokedWhy, Role, User, UserTokenRecord
+from gateway.core.times import LAST_MOMENT
 
 APP_ID = "5a0000000000000000000a01"
 CHAIN = f"{'0c' * 16}/main"
@@ -125,6 +126,17 @@ def test_what_a_store_would_never_hold_is_not_read(kind: str, member: str, value
     """A file made by hand could bring in what no command would make, as a key without scopes."""
     with pytest.raises(NotPortable):
         record_of(changed(kind, **{member: value}))
+
+
+TIMES = [(kind, name) for kind, record in RECORDS.items() for name in json.loads(line_of(record)) if name[-2:] == "at"]
+
+
+@pytest.mark.parametrize(("kind", "name"), TIMES)
+def test_a_time_is_one_that_can_be_told(kind: str, name: str) -> None:
+    """A key of a file made by hand would end every list of keys with a traceback."""
+    assert record_of(changed(kind, **{name: LAST_MOMENT}))
+    with pytest.raises(NotPortable, match=f"The member {name} "):
+        record_of(changed(kind, **{name: LAST_MOMENT + 1}))
 
 
 REWRITTEN: list[Callable[[bytes], bytes]] = [

@@ -19,6 +19,7 @@ from gateway.core.records import (
     ends_at,
     key_fault,
     key_state,
+    switched,
     user_token_fault,
     works,
 )
@@ -140,3 +141,13 @@ def test_a_record_does_not_show_its_verifier(record: KeyRecord | UserTokenRecord
 def test_a_record_does_not_show_who_it_is_about(record: User | Developer) -> None:
     """A log line would hold somebody's address, or the name that an app has for its user."""
     assert "mail@example.com" not in repr(record)
+
+
+@given(st.integers(0, 50), st.booleans(), st.integers(1, 50), st.booleans(), st.integers(0, 50))
+def test_a_switch_is_later_than_any_before(own: int, first: bool, at: int, second: bool, later: int) -> None:
+    """A store that forgot some would count another switch alike, and the one that was forgotten win."""
+    once = switched(own, disabled=first, now=at)
+    assert once > own
+    assert once % 2 == first
+    assert switched(0, disabled=second, now=at + later + 1) > switched(0, disabled=first, now=at)
+    assert switched(once, disabled=second, now=at) > once

@@ -35,12 +35,13 @@ USER = User("u", APP.id)
 
 TIMES = st.integers(0, 9)
 ENDS = st.none() | TIMES
+DISABLING = st.sampled_from([0, 1, 3, 5])
 
 
 def takings(kind: Taken, subject: str) -> st.SearchStrategy[Taking]:
     """What may be taken from one subject."""
     if kind in {Taken.USER, Taken.APP}:
-        return st.builds(Taking, st.just(kind), st.just(APP.id), st.just(subject), cut=TIMES, switches=TIMES)
+        return st.builds(Taking, st.just(kind), st.just(APP.id), st.just(subject), cut=TIMES, switches=DISABLING)
     shutdown = ENDS if kind is Taken.KEY else st.none()
     return st.builds(Taking, st.just(kind), st.just(APP.id), st.just(subject), end=ENDS, shutdown=shutdown)
 
@@ -178,8 +179,18 @@ def test_what_changes_take_away() -> None:
 def test_an_app_that_is_opened_again_is_told_too() -> None:
     """Gateways that heard of a disabled app would keep it closed for ever."""
     disabled, enabled = replace(APP, switches=1), replace(APP, switches=2)
-    (taking,) = taken_by(Snapshot(1, disabled), Changes(app=enabled))
-    assert not less_app(disabled, taking).disabled
+    (closing,) = taken_by(Snapshot(1, APP), Changes(app=disabled))
+    (opening,) = taken_by(Snapshot(1, disabled), Changes(app=enabled))
+    assert less_app(enabled, closing.merged(opening)) is enabled
+    assert less_app(APP, closing).disabled
+
+
+@given(st.integers(0, 9), st.integers(0, 9))
+def test_nothing_that_is_told_opens(own: int, told: int) -> None:
+    """Whoever can send a message, or a gateway that slept meanwhile, would open an app that was disabled since."""
+    app, user = replace(APP, switches=own), replace(USER, switches=own)
+    assert not app.disabled or less_app(app, Taking(Taken.APP, APP.id, APP.id, switches=told)).disabled
+    assert not user.disabled or less_user(user, Taking(Taken.USER, APP.id, USER.id, switches=told)).disabled
 
 
 def test_a_key_that_ends_twice() -> None:

@@ -12,7 +12,8 @@ import pytest
 from gateway.core.audit import AuditAction, AuditEvent, Numbered, Seal
 from gateway.core.portable import LastUsed, Portable
 from gateway.core.records import App, Developer, KeyRecord, Role, User, UserTokenRecord
-from gateway.core.wishes import DAY
+from gateway.core.times import LAST_MOMENT
+from gateway.core.wishes import DAY, LONGEST_LIFETIME
 from gateway.keys.export_file import (
     LONGEST_LINE,
     MOST_FAULTS,
@@ -134,7 +135,20 @@ def test_kinds_come_in_their_order(records: list[Portable]) -> None:
             [replace(TOKEN, id=KEY.id), *RECORDS[3:]],
             ["Line 4: Its id, or its user's external id, is there for something else too."],
         ),
-        ([Numbered(CHAIN, 2, EVENT), Numbered(CHAIN, 2, EVENT)], ["Line 3: It is out of order in its chain."]),
+        ([Numbered(CHAIN, 1, EVENT), Numbered(CHAIN, 1, EVENT)], ["Line 3: It is out of order in its chain."]),
+        (
+            [Numbered(CHAIN, 1, EVENT), Numbered(CHAIN, 3, EVENT)],
+            [f"Line 3: Before it the chain {CHAIN} lacks event 2."],
+        ),
+        (
+            [Numbered(CHAIN, 1, EVENT), Seal(CHAIN, 1, 2, NOW, "ab" * 32)],
+            [f"Line 3: It is over event 2, which the chain {CHAIN} lacks."],
+        ),
+        ([replace(APP, cut_at=NOW + 2 * LONGEST_LIFETIME)], ["Line 2: Its cut_at lies more than a year ahead."]),
+        (
+            [replace(KEY, expires_at=NOW + 5 * LONGEST_LIFETIME), APP],
+            ["Line 2: It lives for longer than 366 days."],
+        ),
         (
             [*(replace(KEY, id=f"5a{number:014x}") for number in range(11)), APP],
             [f"The app {APP.id} has more than 10 active keys."],
@@ -144,6 +158,19 @@ def test_kinds_come_in_their_order(records: list[Portable]) -> None:
 def test_records_must_belong_together(records: list[Portable], expected: list[str]) -> None:
     """A file made by hand would bring in what can never be, with a manifest to match."""
     assert faults(made(records)) == expected
+
+
+def test_all_names_that_depend_on_settings_are_known() -> None:
+    """Nobody would be told of scopes and regions of a file that the gateway knows nothing of."""
+    export = read(made([KEY, replace(KEY, id="5a00000000000009", scopes=frozenset({"A", "B"})), APP]))
+    assert (export.scopes, export.regions) == ({"USER_READ", "A", "B"}, {"eu"})
+
+
+def test_a_file_of_no_year_is_none() -> None:
+    """Whatever is held against the moment at which a file was made would fit one that says it was made at no time."""
+    assert read(made([], replace(HEADER, made_at=LAST_MOMENT))).header.made_at == LAST_MOMENT
+    (told,) = faults(made([], replace(HEADER, made_at=LAST_MOMENT + 1)))
+    assert "no export" in told
 
 
 def test_all_faults_are_told_at_once_up_to_a_bound() -> None:

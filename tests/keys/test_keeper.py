@@ -478,12 +478,12 @@ class Wrapped:
 
 def lost(_: list[Done | ActRefused]) -> list[Done | ActRefused]:
     """The act was done, and the answer did not arrive."""
-    raise StoreUnavailable("The connection to the store was lost.")
+    raise StoreUnavailable("The connection to the store was lost.", unknown=True)
 
 
 def not_reached(_: list[Done | ActRefused]) -> list[Done | ActRefused]:
-    """The act did not reach the store."""
-    raise StoreUnavailable("The store is locked.")
+    """The act did not reach the store, which nobody can tell from an answer that was lost."""
+    raise StoreUnavailable("The store fell silent.", unknown=True)
 
 
 def unconfirmed(outcomes: list[Done | ActRefused]) -> list[Done | ActRefused]:
@@ -531,20 +531,22 @@ async def test_a_store_that_stays_away(store: Store, keeper: Keeper, app: App, w
     key = await a_key(keeper, app)
     before = await events(store)
     wrapped = Wrapped(store, [not_reached] * 9)
-    with pytest.raises(StoreUnavailable, match="locked"):
+    with pytest.raises(StoreUnavailable, match=r"fell silent\. Nobody can tell whether it was done") as failed:
         await {**MAKINGS, **ENDS}[what](replace(keeper, store=wrapped), app, key)
+    assert failed.value.unknown
     assert wrapped.calls == 2
     assert await events(store) == before
 
 
-async def test_a_store_that_must_be_mended(store: Store, keeper: Keeper, app: App) -> None:
-    """Somebody would wait twice for what cannot come."""
+@pytest.mark.parametrize("error", [StoreBroken("The store is damaged."), StoreUnavailable("The store is locked.")])
+async def test_what_was_surely_not_done(store: Store, keeper: Keeper, app: App, error: StoreUnavailable) -> None:
+    """Somebody would wait twice for what cannot come, or be left in doubt for no reason."""
 
-    def broken(_: list[Done | ActRefused]) -> list[Done | ActRefused]:
-        raise StoreBroken("The store is damaged.")
+    def fails(_: list[Done | ActRefused]) -> list[Done | ActRefused]:
+        raise error
 
-    wrapped = Wrapped(store, [broken] * 9)
-    with pytest.raises(StoreBroken):
+    wrapped = Wrapped(store, [fails] * 9)
+    with pytest.raises(type(error), match=str(error)):
         await replace(keeper, store=wrapped).switch_app(app.id, disabled=True)
     assert wrapped.calls == 1
 

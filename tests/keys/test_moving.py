@@ -146,8 +146,10 @@ async def test_a_store_that_is_not_whole_is_told(stores: Stores) -> None:
     """Damage in a store would be noticed only by those whom it locks out."""
     store = await stores.new("sqlite")
     await fill(store)
+    now = (await look(store, APP.id)).now
     many = tuple(
-        KeyRecord(f"5a{number:014x}", APP.id, "k", frozenset({"X"}), bytes(32), 0, 1 << 50) for number in range(50, 61)
+        KeyRecord(f"5a{number:014x}", APP.id, "k", frozenset({"X"}), bytes(32), now, now + DAY)
+        for number in range(50, 61)
     )
     stray = KeyRecord("5a000000000000ff", APP.id, "k", frozenset({"X"}), bytes(32), 0, 1, successor="5affffffffffffff")
     keys = (*many, stray)

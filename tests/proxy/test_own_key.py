@@ -223,10 +223,12 @@ class Troubled:
     async def act(self, acts: Any) -> Any:
         if self.trouble == "full":
             raise StoreUnavailable("The disk is full.")
+        if self.trouble == "silent":
+            raise StoreUnavailable("It does not answer.", unknown=True)
         outcomes = await self._store.act(acts)
         if self.trouble == "answer lost":
             self.trouble = ""
-            raise StoreUnavailable("The connection was lost.")
+            raise StoreUnavailable("The connection was lost.", unknown=True)
         if self.trouble == "not replicated":
             outcomes = [replace(outcome, replicated=False) for outcome in outcomes]
         return outcomes
@@ -261,6 +263,17 @@ async def test_what_could_not_be_kept(troubled: tuple[Running, Troubled]) -> Non
     assert (await gateway.ask(token=key)).status == 200
     store.trouble = ""
     assert (await ended(gateway, key)).status == 200
+
+
+async def test_nobody_can_tell_whether_it_was_done(troubled: tuple[Running, Troubled]) -> None:
+    """A holder would be told that the key has not ended, or that it has, and either may be false."""
+    gateway, store = troubled
+    store.trouble = "silent"
+
+    answer = await ended(gateway, gateway.keys["USER_READ"])
+
+    assert (answer.status, answer.reasons, answer.header("Retry-After")) == (503, ["revocation_unknown"], "1")
+    assert "Nobody can tell" in json.loads(answer.body)["detail"]
 
 
 async def test_an_answer_of_the_store_that_was_lost(troubled: tuple[Running, Troubled]) -> None:

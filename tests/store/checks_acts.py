@@ -27,6 +27,7 @@ from tests.store.place import (
     hearing,
     listed,
     opened,
+    the_app,
     the_events,
     the_key,
     the_token,
@@ -70,8 +71,10 @@ async def check_an_act_that_changes_nothing_has_no_event(place: Place) -> None:
         await do(store, acts.switch_app(APP.id, disabled=True), acts.grant(APP.id, "a@example.com", Role.SPECTATOR))
         await do(store, acts.revoke(APP.id, KEY_ID))
         before = await everything(store)
+        app = await the_app(store)
+        assert app is not None
         repeated = [
-            acts.make_app(replace(APP, switches=1)),
+            acts.make_app(app),
             acts.make_key(APP.id, KEY_ID),
             acts.make_token(APP.id, TOKEN_ID, USER_ID),
             acts.rename(APP.id, KEY_ID, "nightly export"),

@@ -175,8 +175,8 @@ def with_replica(directory: Path, *settings: str) -> Iterator[Servers]:
 
 
 @contextmanager
-def with_sentinel(directory: Path, *settings: str, count: int = 1) -> Iterator[Servers]:
-    """A primary, its replica and sentinels that put the one in the other's place after half a second."""
+def with_sentinel(directory: Path, *settings: str, count: int = 1, down_after: int = 500) -> Iterator[Servers]:
+    """A primary, its replica and sentinels that put the one in the other's place after so many milliseconds."""
     with ExitStack() as stack:
         pair = stack.enter_context(with_replica(directory, *settings))
         (primary,) = pair.primaries
@@ -186,7 +186,7 @@ def with_sentinel(directory: Path, *settings: str, count: int = 1) -> Iterator[S
                 directory / f"sentinel{number}",
                 port,
                 f"sentinel monitor {PRIMARY_NAME} 127.0.0.1 {primary.port} {count // 2 + 1}",
-                f"sentinel down-after-milliseconds {PRIMARY_NAME} 500",
+                f"sentinel down-after-milliseconds {PRIMARY_NAME} {down_after}",
                 f"sentinel failover-timeout {PRIMARY_NAME} 2000",
                 sentinel=True,
             )

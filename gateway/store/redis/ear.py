@@ -1,8 +1,8 @@
 """One ear: a subscription to one primary, with a heartbeat of its own that proves it hears.
 
 redis-py's own subscription raises nothing while a server is frozen or the network swallows everything. An ear publishes
-heartbeats on the very primary that it listens to, on the way that look-ups and acts take, and waits for them on its
-subscription. One that comes back proves that everything published there before it was sent has been heard as well.
+heartbeats on the very primary that it listens to, and waits for them on its subscription. One that comes back proves
+that everything published there before it was sent has been heard as well.
 """
 
 import asyncio
@@ -10,9 +10,10 @@ import math
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, Final, Protocol
 
 from redis.exceptions import RedisError
@@ -20,6 +21,7 @@ from redis.exceptions import RedisError
 from gateway.store.contract import StoreBroken, StoreUnavailable
 from gateway.store.redis.faults import NoAnswer, meaning
 from gateway.store.redis.health import Offset, offset
+from gateway.store.redis.layout import identity_key
 from gateway.store.redis.node import Node
 
 BEAT: Final = 0.25
@@ -51,6 +53,9 @@ class Mind(Protocol):
 
     async def channel(self, node: Node) -> str:
         """Where a primary tells what was taken away, once it is known to be of the right store."""
+
+    def confirm(self, tag: str, identity: object) -> None:
+        """Raise `StoreBroken` unless what was found as the identity under a slot tag is that of the store."""
 
     async def prepare(self, node: Node) -> None:
         """Tell a primary what it may have forgotten. Only then hearing it counts."""
@@ -84,6 +89,7 @@ class Ear:
         self._prepared = False  # the primary has been told what it may have forgotten
         self._heard = False  # a heartbeat came back on this subscription
         self._own = b""
+        self._looked_at = cycle(sorted(self.tags))
         self._sent: dict[bytes, float] = {}
         self._newest = -math.inf  # when the newest heartbeat that came back was sent, or the subscription was made
         self._offsets = deque[Offset](maxlen=OFFSETS)
@@ -108,15 +114,22 @@ class Ear:
     async def _listen(self) -> None:
         channel = await self._mind.channel(self.node)
         self._own = f"{channel}:{secrets.token_hex(8)}".encode()
+        async with self._connection() as ears, self._connection() as mouth:
+            async with asyncio.timeout(SILENCE):
+                await ears.send_command("SUBSCRIBE", channel, self._own)
+                for _ in range(2):  # one answer for each channel, and nothing between them
+                    await ears.read_response()
+            self._newest = self._clocks.monotonic()
+            await _until_one_fails(self._hear(ears), self._beat(mouth), self._care())
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        """A connection of its own: among look-ups in a queue, heartbeats would be late when there are many of them."""
         connection: Any = self.node.connection()
         try:
             async with asyncio.timeout(SILENCE):
                 await connection.connect()
-                await connection.send_command("SUBSCRIBE", channel, self._own)
-                for _ in range(2):  # one answer for each channel, and nothing between them
-                    await connection.read_response()
-            self._newest = self._clocks.monotonic()
-            await _until_one_fails(self._hear(connection), self._beat(), self._care())
+            yield connection
         finally:
             await connection.disconnect(nowait=True)
 
@@ -146,19 +159,24 @@ class Ear:
         self._heard = True
         self._prove()
 
-    async def _beat(self) -> None:
+    async def _beat(self, connection: Any) -> None:
         number = 0
         while True:
             number += 1
             began = self._clocks.monotonic()
-            with suppress(NoAnswer, RedisError):  # what was not sent does not come back, and that is what counts
-                await self._send(b"%d" % number, began)
+            async with asyncio.timeout(GIVEN_UP):
+                await self._send(connection, b"%d" % number, began)
             await asyncio.sleep(max(0.0, began + BEAT - self._clocks.monotonic()))
 
-    async def _send(self, beat: bytes, began: float) -> None:
+    async def _send(self, connection: Any, beat: bytes, began: float) -> None:
         self._sent[beat] = began
         asked = self._clocks.wall()
-        _, now, role = await self.node.pipeline([("PUBLISH", self._own, beat), ("TIME",), ("ROLE",)])
+        # A server that was emptied hears and tells as before; its identity is gone under every tag at once.
+        tag = next(self._looked_at)
+        commands = [("PUBLISH", self._own, beat), ("TIME",), ("ROLE",), ("GET", identity_key(tag))]
+        await connection.send_packed_command(connection.pack_commands(commands))
+        _, now, role, identity = [await connection.read_response() for _ in commands]
+        self._mind.confirm(tag, identity)
         took = self._clocks.monotonic() - began
         match now, role:
             case [[seconds, microseconds], [b"master", *_]]:

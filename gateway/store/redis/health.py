@@ -1,17 +1,18 @@
 """Whether a Redis server may be relied upon: its version, what it does when its memory is full, whether it writes to a
 disk, whose store it holds, and what time it has."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import ResponseError
 
 from gateway.store.contract import StoreBroken
-from gateway.store.redis.layout import TAKINGS
+from gateway.store.redis.layout import TAKINGS, rights_key
+from gateway.store.redis.scripts import RIGHTS
 
 if TYPE_CHECKING:  # a node holds its condition
-    from gateway.store.redis.node import Node
+    from gateway.store.redis.node import Command, Node
 
 EXAMINED: Final = 60.0  # seconds from one look at a server's settings to the next
 
@@ -33,22 +34,24 @@ class Condition:
 
 async def examine(node: "Node") -> Condition:
     """What a node says of itself now. Raises `NoAnswer`, or the server's error."""
-    # The last shows whether the user may publish, before an act finds out when it has been done.
-    asked = [
+    # The last two show what the user may do, before an act finds out when half of it is done.
+    asked: list[Command] = [
         ("INFO", "server"),
         ("INFO", "memory"),
         ("INFO", "persistence"),
         ("CONFIG", "GET", "save"),
         ("PUBLISH", TAKINGS, ""),
+        # A server that has no tag now is not written to.
+        ("EVAL", RIGHTS.text, 1, rights_key(min(node.tags))) if node.tags else ("ECHO", ""),
     ]
-    *sections, save, published = await node.pipeline(asked)
+    *sections, save, published, rights = await node.pipeline(asked)
     info: dict[str, str] = {}
-    for answer in (*sections, published):
+    for answer in (*sections, published, rights):
         if isinstance(answer, ResponseError):
             raise answer
     for section in sections:
         info |= _members(section)
-    return condition(str(node.place), info, _save_points(save))
+    return condition(str(node.place), info, _save_points(save), [bytes(name).decode() for name in rights])
 
 
 async def require(node: "Node") -> None:
@@ -59,8 +62,9 @@ async def require(node: "Node") -> None:
         raise StoreBroken(node.condition.fault)
 
 
-def condition(name: str, info: Mapping[str, str], save: str | None) -> Condition:
-    """What follows from the answer to INFO, and from the save points (None when the server does not tell them).
+def condition(name: str, info: Mapping[str, str], save: str | None, denied: Sequence[str] = ()) -> Condition:
+    """What follows from the answer to INFO, the save points (None when the server does not tell them), and the commands
+    that the user may not run.
 
     `name` is where the server is, for the sentences.
     """
@@ -73,6 +77,11 @@ def condition(name: str, info: Mapping[str, str], save: str | None) -> Condition
         return Condition(
             f"The Redis server {name} has maxmemory-policy {policy or 'unknown'}: when its memory is full, it would"
             " throw away keys and revocations. Set it to noeviction."
+        )
+    if denied:
+        return Condition(
+            f"The Redis server {name} does not let its user run {', '.join(denied)}: a change could be kept by half."
+            " Give that user the right to all of it."
         )
     if info.get("aof_enabled") == "0" and save == "":
         warning = (

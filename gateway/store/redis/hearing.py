@@ -18,6 +18,7 @@ from gateway.core.takings import Taken, Taking
 from gateway.store.contract import DEAF, StoreBroken, StoreUnavailable
 from gateway.store.redis.ear import SILENCE, Clocks, Ear
 from gateway.store.redis.encoding import decode_takings
+from gateway.store.redis.faults import NoAnswer
 from gateway.store.redis.health import EXAMINED, examine
 from gateway.store.redis.layout import TAKINGS, identity_key, tag_of
 from gateway.store.redis.node import Node
@@ -155,6 +156,10 @@ class Hearing:
         await self._examine(node)
         return f"{TAKINGS}:{self._nodes.identity}"
 
+    def confirm(self, tag: str, identity: object) -> None:
+        """Raise `StoreBroken` unless it is the identity of the store."""
+        self._nodes.confirmed(tag, identity)
+
     async def prepare(self, node: Node) -> None:
         """Tell the node what it may have forgotten."""
         told = await self._told_anew(self._register.of(node.tags))
@@ -168,7 +173,8 @@ class Hearing:
         await self._told_anew(self._register.of(node.tags, 2 * self._afterthought))
         while True:
             await asyncio.sleep(self._examined)
-            await self._examine(node)
+            with suppress(NoAnswer):  # whether it is heard is not for this to say
+                await self._examine(node)
 
     async def _examine(self, node: Node) -> None:
         node.condition = await examine(node)

@@ -15,6 +15,7 @@ Everything of an app lies under its slot tag, the first two hex digits of its id
     {ab}:seals               list of seals
     {ab}:chains              set of the names of imported chains; each has lists of its own, with its name at the end
     {ab}:lease:<name>        who does alone what the name says
+    {ab}:rights              for a moment, what it is tried on whether the user may write
 
 and, under the tag of an id's own first two digits, which for those that we mint is that of the app,
 
@@ -72,6 +73,11 @@ def used_key(tag: str) -> str:
 def lease_key(tag: str, name: str) -> str:
     """Where it lies who has a lease."""
     return f"{{{tag}}}:lease:{name}"
+
+
+def rights_key(tag: str) -> str:
+    """What the user's rights are tried on."""
+    return f"{{{tag}}}:rights"
 
 
 def id_key(tag: str, credential_id: str) -> str:

@@ -13,9 +13,17 @@ from redis.exceptions import RedisError, ResponseError
 
 from gateway.core.records import App, Developer, KeyRecord, User, UserTokenRecord
 from gateway.store.contract import StoreUnavailable
-from gateway.store.redis.encoding import TOKEN, decode_app, decode_key, decode_roles, decode_token, decode_user
+from gateway.store.redis.encoding import (
+    ELSEWHERE,
+    KEY,
+    decode_app,
+    decode_key,
+    decode_roles,
+    decode_token,
+    decode_user,
+)
 from gateway.store.redis.faults import NoAnswer
-from gateway.store.redis.layout import TAGS, Names, apps_key, id_key, identity_key
+from gateway.store.redis.layout import TAGS, Names, apps_key, id_key
 from gateway.store.redis.node import Command, Node
 from gateway.store.redis.nodes import Nodes
 
@@ -99,29 +107,36 @@ class Lists:
 
     async def _search(self, node: Node) -> AsyncIterator[UserTokenRecord]:
         """The user tokens of one server."""
-        run, cursor = None, b"0"
-        while run is None or cursor != b"0":
-            search: Command = ("SCAN", cursor, "MATCH", _IDS, "COUNT", PAGE)
-            try:
-                info, found = await node.pipeline([("INFO", "server"), search])
-            except (NoAnswer, RedisError) as error:
-                raise self._nodes.away(error, min(node.tags, default=TAGS[0])) from error
-            if isinstance(found, ResponseError) or _run_id(info) != (run or _run_id(info)):
+        run, cursor = "", b"0"
+        while not run or cursor != b"0":
+            now, cursor, names = await self._scan(node, cursor)
+            if now != (run or now) or not node.tags:
                 raise _moved()
-            run, (cursor, names) = _run_id(info), found
-            tags = [name[1:3].decode() for name in names]
-            owned = sorted(set(tags))
-            answers = await self._nodes.ask_many(
-                [(tag, ("GET", identity_key(tag))) for tag in owned]
-                + [(tag, ("GET", name)) for tag, name in zip(tags, names, strict=True)]
+            run = now
+            by_tag: dict[str, list[bytes]] = {min(node.tags): []}  # so that an empty page is known to be the store's
+            for name in names:
+                by_tag.setdefault(name[1:3].decode(), []).append(name)
+            answers = await self._nodes.read_all({tag: [("GET", one) for one in of] for tag, of in by_tag.items()})
+            for (tag, of), texts in zip(by_tag.items(), answers, strict=True):
+                for name, text in zip(of, texts, strict=True):
+                    with self._nodes.reading(tag):
+                        token = _token(name.decode(), text)
+                    if token is not None:
+                        yield token
+
+    async def _scan(self, node: Node, cursor: bytes) -> tuple[str, bytes, Sequence[bytes]]:
+        """The run id of a server, and a page of names with where to go on."""
+        try:
+            answers = await node.pipeline(
+                [("INFO", "server"), ("SCAN", cursor, "MATCH", _IDS, "COUNT", PAGE)],
             )
-            for tag, identity in zip(owned, answers, strict=False):
-                self._nodes.confirmed(tag, identity)
-            for tag, name, text in zip(tags, names, answers[len(owned) :], strict=True):
-                with self._nodes.reading(tag):
-                    token = decode_token(name.decode(), name[_ID:].decode(), text) if text[:1] == TOKEN else None
-                if token is not None:
-                    yield token
+            for answer in answers:
+                if isinstance(answer, ResponseError):
+                    raise answer
+        except (NoAnswer, RedisError) as error:
+            raise self._nodes.away(error, min(node.tags, default=TAGS[0])) from error
+        info, (cursor, names) = answers
+        return _run_id(info), cursor, names
 
     async def _listed(self, app_id: str | None, listing: _Listing) -> AsyncIterator[tuple[str, Sequence[Listed]]]:
         """Ids listed for all apps, or one, in pages of one slot tag."""
@@ -168,6 +183,13 @@ class Lists:
 def pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The items in pieces."""
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _token(name: str, text: bytes | None) -> UserTokenRecord | None:
+    """The user token that lies there, unless it is something else of ours."""
+    if text is not None and text.startswith((KEY, ELSEWHERE)):
+        return None
+    return decode_token(name, name[_ID:], text)
 
 
 def _run_id(info: bytes) -> str:

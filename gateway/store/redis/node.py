@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Connection, SSLConnection
+from redis.asyncio import Connection, ConnectionPool, SSLConnection
 from redis.exceptions import AuthenticationError, BusyLoadingError, InvalidResponse, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -67,9 +67,10 @@ class Node:
         unbounded = {"socket_timeout": None, "socket_connect_timeout": None}
         self._arguments = connecting(place, address, options) | unbounded
         self._class = connection_class(address)
-        self._pool = BlockingConnectionPool(
-            CONNECTIONS, options.timeout, connection_class=self._class, **self._arguments
-        )
+        self._pool = ConnectionPool(connection_class=self._class, **self._arguments)
+        # In turn. In the queue of a `BlockingConnectionPool` whoever comes last may be first, and a hundred calls at
+        # once are enough for some to wait so long that the server seems not to answer (tried).
+        self._turns = asyncio.Semaphore(CONNECTIONS)
         self._resting_until = 0.0
         self._probing = False
         self._replicas = 0
@@ -115,12 +116,16 @@ class Node:
 
     async def _exchange(self, commands: Sequence[Command], *, confirm: bool) -> tuple[list[Any], bool]:
         request = packed(commands)
+        async with self._turns:
+            return await self._exchange_now(request, len(commands), confirm=confirm)
+
+    async def _exchange_now(self, request: bytes, count: int, *, confirm: bool) -> tuple[list[Any], bool]:
         probe = self._enter()
         try:
             async with asyncio.timeout(self._timeout) as deadline:
                 connection: Connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
                 try:
-                    answers = await self._answers(connection, request, len(commands), deadline)
+                    answers = await self._answers(connection, request, count, deadline)
                     replicated = not confirm or await self._replicated(connection, deadline)
                 finally:
                     await self._pool.release(connection)

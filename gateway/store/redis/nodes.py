@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import AskError, MovedError, NoScriptError, RedisError
+from redis.exceptions import AskError, MovedError, NoScriptError, RedisError, ResponseError
 
 from gateway.store.contract import StoreBroken, StoreUnavailable
 from gateway.store.redis import topology
@@ -262,9 +262,15 @@ class Nodes:
         else:
             await asyncio.gather(*waiting)
         return [
-            Kept(self.away(one.value, tag), replicated=False) if isinstance(one.value, Exception) else one
+            Kept(self._failed(one.value, tag, confirm), replicated=False) if isinstance(one.value, Exception) else one
             for one, (tag, _) in zip(kept, questions, strict=True)
         ]
+
+    def _failed(self, error: Exception, tag: str, change: bool) -> StoreUnavailable:
+        failed = self.away(error, tag)
+        # An error that a server answers with comes before anything is written; silence may come after.
+        failed.unknown = change and not isinstance(error, (ResponseError, StoreUnavailable))
+        return failed
 
     async def _ask_one(self, node: Node, commands: Sequence[Command], *, confirm: bool) -> list[Kept]:
         """The answers of one primary, or of those it sends us to. An error is the value in place of an answer."""

@@ -7,9 +7,10 @@ Redis 6.2 knows everything that is used here.
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from gateway.store.redis.node import Command
+if TYPE_CHECKING:  # a node is examined by a script
+    from gateway.store.redis.node import Command
 
 Argument = str | bytes | int
 
@@ -25,7 +26,7 @@ class Script:
         digest = hashlib.sha1(self.text.encode(), usedforsecurity=False)  # how Redis names scripts
         object.__setattr__(self, "sha", digest.hexdigest())
 
-    def call(self, keys: Sequence[str], arguments: Iterable[Argument]) -> Command:
+    def call(self, keys: Sequence[str], arguments: Iterable[Argument]) -> "Command":
         """The command that runs it, if the server knows it already."""
         return ["EVALSHA", self.sha, len(keys), *keys, *arguments]
 
@@ -269,10 +270,38 @@ return {identity, 'kept'}
 """
 )
 
-_TEXTS: Final = {script.sha: script.text for script in (LOOKUP, SNAPSHOT, COMMIT, APPEND, MERGE, RAISE, LEASE)}
+# KEYS: a key that nobody uses. Gives: the names of the commands that the user may not run.
+# A right that is missing would end COMMIT half-way. On a text the other commands fail, if they may run at all.
+RIGHTS: Final = Script(
+    r"""
+local function denied(reply)
+  local text = type(reply) == 'table' and reply.err or ''
+  return string.find(text, 'NOPERM', 1, true) or string.find(text, 'ACL', 1, true)
+    or string.find(text, "can't run this command", 1, true)
+end
+
+local set = redis.pcall('SET', KEYS[1], '', 'PX', 1000)
+if set.err then
+  return denied(set) and {'SET'} or {}
+end
+local missing = {}
+for _, write in ipairs({
+  {'HSET', 'a', 'b'}, {'HDEL', 'a'}, {'SADD', 'a'}, {'SREM', 'a'}, {'ZADD', '1', 'a'}, {'RPUSH', 'a'},
+  {'LINSERT', 'BEFORE', 'a', 'b'},
+}) do
+  local command = table.remove(write, 1)
+  if denied(redis.pcall(command, KEYS[1], unpack(write))) then
+    missing[#missing + 1] = command
+  end
+end
+return missing
+"""
+)
+
+_TEXTS: Final = {script.sha: script.text for script in (LOOKUP, SNAPSHOT, COMMIT, APPEND, MERGE, RAISE, LEASE, RIGHTS)}
 
 
-def in_full(command: Command) -> Command:
+def in_full(command: "Command") -> "Command":
     """The same command, for a server that may not know the script yet."""
     name, sha, *rest = command
     return ["EVAL", _TEXTS[str(sha)], *rest] if name == "EVALSHA" else command

@@ -1,6 +1,7 @@
 """Redis servers for these tests: each kind is started once, and emptied before each test that uses it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,18 @@ from tests.store.place import Place
 from tests.support.redis_servers import FORGETFUL, Servers, cluster, single, with_replica, with_sentinel
 from tests.support.redis_stores import PATIENT, filled_at
 
-_KINDS = {"single": single, "sentinel": with_sentinel, "cluster": cluster}
+# None of them takes a server for dead because the machine of the tests is busy.
+_KINDS: dict[str, Callable[[Path], AbstractContextManager[Servers]]] = {
+    "single": lambda directory: single(directory, *FORGETFUL),
+    "sentinel": lambda directory: with_sentinel(directory, *FORGETFUL, down_after=60_000),
+    "cluster": lambda directory: cluster(directory, *FORGETFUL, "cluster-node-timeout 60000"),
+}
 
 
 @pytest.fixture(scope="session", params=list(_KINDS))
 def kind_of_servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Servers of one kind, for all tests."""
-    with _KINDS[request.param](tmp_path_factory.mktemp(request.param), *FORGETFUL) as servers:
+    with _KINDS[request.param](tmp_path_factory.mktemp(request.param)) as servers:
         yield servers
 
 

@@ -1,15 +1,15 @@
 """A gateway knows at once when it may not hear of revocations, whatever happened to the server or the line."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from gateway.store.contract import DEAF
-from gateway.store.redis.address import RedisOptions, address_of
+from gateway.store.redis.address import address_of
 from gateway.store.redis.ear import GIVEN_UP, SILENCE, Clocks
 from gateway.store.redis.founding import init
 from gateway.store.redis.nodes import Nodes
@@ -18,10 +18,11 @@ from tests.store import acts
 from tests.store.acts import do
 from tests.store.place import APP, KEY_ID, Place, fill, heard, hearing, opened, the_key
 from tests.support.fault_proxy import FaultProxy, fault_proxy
-from tests.support.redis_servers import FORGETFUL, RedisServer, Servers, single
+from tests.support.redis_servers import FORGETFUL, RedisServer, Servers, cluster, single, with_sentinel
+from tests.support.redis_stores import PATIENT, store_at
 from tests.support.wire import eventually
 
-PATIENT = RedisOptions(timeout=5)  # on a busy machine
+Kind = Callable[..., AbstractContextManager[Servers]]
 
 
 @dataclass
@@ -42,38 +43,32 @@ async def behind_a_proxy(
     with single(directory, *FORGETFUL) as servers:
         await init(servers.url, PATIENT)
         (server,) = servers.primaries
-        async with fault_proxy(server.port) as proxy, opened(place(server.port)) as other:
+        async with fault_proxy(server.port) as proxy, store_at(servers.url) as other:
             await fill(other)
-            async with opened(place(proxy.port, clocks)) as store:
+            store = RedisStore(Nodes(address_of(f"redis://127.0.0.1:{proxy.port}"), PATIENT), clocks)
+            try:
                 await hearing(store)
                 proxy.only = b"SUBSCRIBE"  # which an ear alone sends
                 yield store, other, proxy, server
+            finally:
+                await store.close()
 
 
-def place(port: int, clocks: Clocks | None = None) -> Place:
-    """Stores on the server that is behind a port."""
-
-    async def open_one() -> RedisStore:
-        return RedisStore(Nodes(address_of(f"redis://127.0.0.1:{port}"), PATIENT), clocks)
-
-    return Place(open_one)
-
-
-async def test_a_server_that_freezes_makes_deaf_and_hearing_comes_back(place: Place, servers: Servers) -> None:
+@pytest.mark.parametrize("kind", [single, with_sentinel, cluster])
+async def test_a_server_that_freezes_makes_deaf_and_hearing_comes_back(tmp_path: Path, kind: Kind) -> None:
     """Revoked keys would work on while one server of a cluster stands still, or none would be remembered ever after."""
-    async with opened(place) as store:
-        await hearing(store)
-        before = store.revision()
-        frozen = servers.primaries[-1]
-        frozen.freeze()
-        try:
+    with kind(tmp_path, *FORGETFUL) as servers:
+        await init(servers.url, PATIENT)
+        async with store_at(servers.url) as store:
+            await hearing(store)
+            before = store.revision()
+            frozen = servers.primaries[-1]
+            frozen.freeze()
             await eventually(lambda: store.revision() == DEAF)
-        finally:
             frozen.thaw()
 
-        after = await heard(store, before)
-        assert after > before
-        assert store.ended_since(before) is None
+            assert await heard(store, before) > before
+            assert store.ended_since(before) is None
 
 
 async def test_a_subscription_that_is_swallowed_makes_deaf_while_look_ups_go_on(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.store.contract import DEAF, StoreBroken, StoreUnavailable
 from gateway.store.redis.acts import Acts
-from gateway.store.redis.address import RedisOptions, address_of
+from gateway.store.redis.address import address_of
 from gateway.store.redis.ear import Clocks
 from gateway.store.redis.founding import init
 from gateway.store.redis.health import CLOCK_FAILS, CLOCK_WARNS, condition, offset
@@ -22,21 +23,22 @@ from gateway.store.redis.register import Register
 from gateway.store.redis.store import RedisStore
 from tests.store import acts
 from tests.store.acts import do
-from tests.store.place import APP, KEY_ID, Place, fill, hearing, opened, the_events, the_key
+from tests.store.place import APP, KEY_ID, everything, fill, hearing, the_events, the_key
 from tests.support.redis_servers import FORGETFUL, LASTING, RedisServer, single
+from tests.support.redis_stores import PATIENT, store_at
 from tests.support.wire import eventually
 
-PATIENT = RedisOptions(timeout=5)  # on a busy machine
 GOOD = {"redis_version": "7.0.15", "maxmemory": "0", "maxmemory_policy": "noeviction", "aof_enabled": "1"}
 
 
-def place_at(server: RedisServer, clocks: Clocks | None = None) -> Place:
-    """Stores on a server."""
-
-    async def open_one() -> RedisStore:
-        return RedisStore(Nodes(address_of(url_of(server)), PATIENT), clocks)
-
-    return Place(open_one)
+@asynccontextmanager
+async def with_clocks(url: str, clocks: Clocks) -> AsyncIterator[RedisStore]:
+    """A store that goes by these clocks, closed at the end."""
+    store = RedisStore(Nodes(address_of(url), PATIENT), clocks)
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 def url_of(server: RedisServer) -> str:
@@ -95,12 +97,12 @@ def test_the_offset_is_as_true_as_it_claims(ahead: float, took: float, share: fl
 async def test_a_server_that_throws_away_what_it_has_no_room_for_is_refused(server: RedisServer) -> None:
     """Revocations would be thrown away when the memory is full, and nobody would know."""
     await init(url_of(server), PATIENT)
-    async with opened(place_at(server)) as store:
+    async with store_at(url_of(server)) as store:
         await fill(store)
         events = len(await the_events(store))
     server.run("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
 
-    async with opened(place_at(server)) as store:
+    async with store_at(url_of(server)) as store:
         for refused in (
             store.find_key(KEY_ID),
             store.find_user_token(KEY_ID),
@@ -113,7 +115,7 @@ async def test_a_server_that_throws_away_what_it_has_no_room_for_is_refused(serv
     with pytest.raises(StoreBroken, match="noeviction"):
         await init(url_of(server), PATIENT)
     server.run("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    async with opened(place_at(server)) as store:
+    async with store_at(url_of(server)) as store:
         assert len(await the_events(store)) == events
 
 
@@ -140,7 +142,7 @@ async def test_a_server_that_lost_its_data_is_away(tmp_path: Path) -> None:
     with single(tmp_path, *FORGETFUL) as servers:
         (server,) = servers.primaries
         await init(servers.url, PATIENT)
-        async with opened(place_at(server)) as store:
+        async with store_at(url_of(server)) as store:
             await fill(store)
             await hearing(store)
             server.kill()
@@ -157,7 +159,7 @@ async def test_a_server_that_lost_its_data_is_away(tmp_path: Path) -> None:
 async def test_a_part_of_the_identity_that_is_lost_makes_not_ready(server: RedisServer) -> None:
     """Apps of one slot tag would be refused while the gateway says that all is well."""
     await init(url_of(server), PATIENT)
-    async with opened(place_at(server)) as store:
+    async with store_at(url_of(server)) as store:
         server.run("DEL", "{7b}:identity")
         await store.start()
 
@@ -178,7 +180,7 @@ async def test_a_server_without_a_disk_is_warned_of(tmp_path: Path) -> None:
     """Nobody would know that all keys are gone after the next restart."""
     with single(tmp_path, *FORGETFUL) as servers:
         await init(servers.url, PATIENT)
-        async with opened(place_at(servers.primaries[0])) as store:
+        async with store_at(servers.url) as store:
             await hearing(store)
 
             assert any("writes nothing to its disk" in warning for warning in store.warnings())
@@ -192,7 +194,7 @@ async def test_a_clock_that_is_wrong(server: RedisServer, ahead: float, warned: 
     """Keys would end early or late by minutes, and nobody would be told."""
     await init(url_of(server), PATIENT)
     clocks = Clocks(wall=lambda: time.time() - ahead)
-    async with opened(place_at(server, clocks)) as store:
+    async with with_clocks(url_of(server), clocks) as store:
         await hearing(store)
 
         assert any("clock" in warning for warning in store.warnings()) == warned
@@ -208,7 +210,7 @@ async def test_lag_is_measured_by_the_servers_clock(server: RedisServer) -> None
     await init(url_of(server), PATIENT)
     lags: list[float] = []
     clocks = Clocks(wall=lambda: time.time() + 20)
-    async with opened(place_at(server)) as other, opened(place_at(server, clocks)) as store:
+    async with store_at(url_of(server)) as other, with_clocks(url_of(server), clocks) as store:
         await fill(other)
         await store.start(lags.append)
         await eventually(lambda: store.revision() != DEAF)
@@ -216,3 +218,35 @@ async def test_lag_is_measured_by_the_servers_clock(server: RedisServer) -> None
         await eventually(lambda: bool(lags))
 
         assert lags[0] < 10
+
+
+@pytest.mark.parametrize("denied", ["set", "hset", "hdel", "sadd", "srem", "zadd", "rpush", "linsert", "publish"])
+async def test_a_user_who_may_not_write_everything(server: RedisServer, denied: str) -> None:
+    """A key would be ended without its event, or made and not listed, since the script ended half-way."""
+    await init(url_of(server), PATIENT)
+    async with store_at(url_of(server)) as store:
+        await fill(store)
+        before = await everything(store)
+    server.run("ACL", "SETUSER", "default", f"-{denied}")
+    try:
+        async with store_at(url_of(server)) as store:
+            with pytest.raises(StoreUnavailable):
+                await store.act([acts.revoke(APP.id, KEY_ID)])
+    finally:
+        server.run("ACL", "SETUSER", "default", f"+{denied}")
+    async with store_at(url_of(server)) as store:
+        assert await everything(store) == before
+
+
+async def test_a_server_that_is_emptied_while_it_is_heard(server: RedisServer) -> None:
+    """What is remembered would go on for as long as it is remembered, though nobody can end it any more."""
+    await init(url_of(server), PATIENT)
+    async with store_at(url_of(server)) as store:
+        await fill(store)
+        await store.start()
+        await eventually(lambda: store.revision() != DEAF)
+        server.run("FLUSHALL")
+        await eventually(lambda: store.revision() == DEAF)
+        with pytest.raises(StoreBroken) as broken:
+            await store.find_key(KEY_ID)
+        assert not broken.value.in_grace

@@ -208,3 +208,14 @@ async def test_what_a_server_says_of_itself_is_read(own: Servers) -> None:
         found = await node.info("server")
         assert found["tcp_port"] == str(own.primaries[0].port)
         assert found["redis_version"]
+
+
+async def test_many_calls_at_once_wait_their_turn(own: Servers) -> None:
+    """With a hundred clients at once some would be told that the store is away, while it answers as fast as it can."""
+    async with node_at(own.primaries[0].port, RedisOptions()) as node:
+
+        async def call() -> None:
+            for _ in range(100):
+                assert await node.run("PING") == b"PONG"
+
+        await asyncio.gather(*(call() for _ in range(300)))

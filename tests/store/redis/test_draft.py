@@ -1,0 +1,88 @@
+"""What acts leave in Redis: nothing but what is meant, for as long as it is meant, and not much of it."""
+
+from dataclasses import replace
+
+from gateway.core.records import KeyRecord, RevokedWhy, UserTokenRecord
+from gateway.core.wishes import DAY
+from gateway.store.redis.layout import Names, identity_key
+from gateway.store.redis.store import RedisStore
+from tests.store import acts
+from tests.store.acts import do, look, verifier_of
+from tests.store.place import APP, KEY_ID, TOKEN_ID, USER_ID, the_key
+from tests.support.redis_servers import Servers
+
+NAMES = Names(APP.id)
+HOUR = DAY // 24
+MANY = 20_000
+
+
+async def test_keys_that_ended_are_not_looked_at_again(own: Servers, store: RedisStore) -> None:
+    """An app that makes and ends keys every day would get slower with each; or a clock set back revive an eleventh."""
+    now = (await look(store, APP.id)).now
+    key = KeyRecord("", APP.id, "n", frozenset({"A"}), bytes(32), 1, now + DAY)
+    kept = {
+        "5a01": key,
+        "5a02": replace(key, expires_at=now - HOUR // 2),
+        "5a03": replace(key, expires_at=now - 2 * HOUR),
+        "5a04": replace(key, shutdown_at=now - HOUR // 2),
+        "5a05": replace(key, shutdown_at=now - 2 * HOUR),
+        "5a06": replace(key, revoked_at=now, revoked_why=RevokedWhy.IMPORTED),
+        "5a07": replace(key, revoked_at=now + DAY, revoked_why=RevokedWhy.IMPORTED),
+    }
+    await do(store, acts.keep(APP, keys=tuple(replace(one, id=key_id) for key_id, one in kept.items())))
+    server = own.primaries[0]
+    assert server.run("SMEMBERS", NAMES.of("living")) == {KEY_ID.encode(), b"5a01", b"5a02", b"5a04"}
+    await do(store, acts.revoke(APP.id, KEY_ID), acts.revoke(APP.id, "5a02"))
+    assert server.run("SMEMBERS", NAMES.of("living")) == {b"5a01", b"5a04"}
+    assert server.run("ZCARD", NAMES.of("keys")) == 8
+
+
+async def test_nothing_that_is_kept_ends_by_itself(own: Servers, store: RedisStore) -> None:
+    """The history of keys would have holes, or a revocation be forgotten, after some time."""
+    await do(store, acts.rotate(APP.id, KEY_ID, "5a01", shutdown=0), acts.revoke_all(APP.id))
+    await store.note_used({KEY_ID: 1})
+    server = own.primaries[0]
+    assert {server.run("PTTL", key) for key in server.contents()} == {-1}
+
+
+async def test_what_changes_nothing_writes_nothing(own: Servers, store: RedisStore) -> None:
+    """Commands that are repeated would fill the disk, and hold up those that change something."""
+    await do(store, acts.revoke(APP.id, KEY_ID))
+    before = (own.primaries[0].contents(), own.primaries[0].info("persistence")["rdb_changes_since_last_save"])
+    await do(store, acts.revoke(APP.id, KEY_ID), acts.switch_app(APP.id, disabled=False))
+    await store.act([acts.make_token(APP.id, KEY_ID, USER_ID)])
+    assert (own.primaries[0].contents(), own.primaries[0].info("persistence")["rdb_changes_since_last_save"]) == before
+
+
+async def test_what_it_takes_away_is_told_once(own: Servers, store: RedisStore) -> None:
+    """Every gateway would forget what it remembers for each new key, or not hear of a revocation."""
+    server = own.primaries[0]
+    channel = f"gateway:takings:{server.run('GET', identity_key('5a')).decode()}"
+    with server.monitored() as lines:
+        await do(store, acts.make_key(APP.id, "5a01"), acts.rename(APP.id, "5a01", "another"))
+        await do(store, acts.revoke(APP.id, "5a01"), acts.revoke(APP.id, "5a01"), acts.end_user_tokens(APP.id, USER_ID))
+    told = [line for line in lines if line.startswith("lua PUBLISH")]
+    assert len(told) == 1
+    assert channel in told[0]
+    assert ("5a01" in told[0], USER_ID in told[0]) == (True, True)
+
+
+async def test_a_user_token_is_small(own: Servers, store: RedisStore) -> None:
+    """Five million users would need a larger machine than was said."""
+    server = own.primaries[0]
+    before = server.info("memory")["used_memory"]
+    for start in range(0, MANY, 1000):
+        ids = [f"5a{number:014x}" for number in range(2**40 + start, 2**40 + start + 1000)]
+        tokens = [UserTokenRecord(one, APP.id, USER_ID, verifier_of(one), 2**40, 2**40 + DAY) for one in ids]
+        await do(store, *(acts.keep(APP, tokens=tuple(tokens[at : at + 100])) for at in range(0, 1000, 100)))
+    assert (server.info("memory")["used_memory"] - before) / MANY <= 250
+    assert await store.find_user_token(TOKEN_ID) is not None
+
+
+async def test_an_external_id_leads_to_its_user_only(own: Servers, store: RedisStore) -> None:
+    """A customer would be given the data of another, whose external id was the same before."""
+    user = next(iter((await look(store, APP.id, user_id=USER_ID)).users.values()))
+    await do(store, acts.keep(APP, users=(replace(user, external_id="customer-99"),)))
+    assert (await look(store, APP.id, external_id="customer-17")).users == {}
+    assert set((await look(store, APP.id, external_id="customer-99")).users) == {USER_ID}
+    await the_key(store)
