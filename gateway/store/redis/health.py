@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.exceptions import ResponseError
 
 from gateway.store.contract import StoreBroken
-from gateway.store.redis.layout import TAKINGS, rights_key
+from gateway.store.redis.layout import TAKINGS, identity_key, rights_key
 from gateway.store.redis.scripts import RIGHTS
 
 if TYPE_CHECKING:  # a node holds its condition
@@ -42,7 +42,7 @@ async def examine(node: "Node") -> Condition:
         ("CONFIG", "GET", "save"),
         ("PUBLISH", TAKINGS, ""),
         # A server that has no tag now is not written to.
-        ("EVAL", RIGHTS.text, 1, rights_key(min(node.tags))) if node.tags else ("ECHO", ""),
+        _rights(min(node.tags)) if node.tags else ("ECHO", ""),
     ]
     *sections, save, published, rights = await node.pipeline(asked)
     info: dict[str, str] = {}
@@ -122,6 +122,10 @@ class Offset:
 def offset(asked: float, took: float, answered: float) -> Offset:
     """The offset of a clock that said `answered` when it was asked at `asked` and the answer took `took` seconds."""
     return Offset(answered - (asked + took / 2), took / 2)
+
+
+def _rights(tag: str) -> "Command":
+    return ["EVAL", RIGHTS.text, 2, identity_key(tag), rights_key(tag)]
 
 
 def _members(section: Any) -> dict[str, str]:

@@ -270,7 +270,8 @@ return {identity, 'kept'}
 """
 )
 
-# KEYS: a key that nobody uses. Gives: the names of the commands that the user may not run.
+# KEYS: identity, a key that nobody uses. Gives: the names of the commands that the user may not run, none where there is
+# no store.
 # A right that is missing would end COMMIT half-way. On a text the other commands fail, if they may run at all.
 RIGHTS: Final = Script(
     r"""
@@ -280,7 +281,10 @@ local function denied(reply)
     or string.find(text, "can't run this command", 1, true)
 end
 
-local set = redis.pcall('SET', KEYS[1], '', 'PX', 1000)
+if not redis.call('GET', KEYS[1]) then
+  return {}
+end
+local set = redis.pcall('SET', KEYS[2], '', 'PX', 1000)
 if set.err then
   return denied(set) and {'SET'} or {}
 end
@@ -290,7 +294,7 @@ for _, write in ipairs({
   {'LINSERT', 'BEFORE', 'a', 'b'},
 }) do
   local command = table.remove(write, 1)
-  if denied(redis.pcall(command, KEYS[1], unpack(write))) then
+  if denied(redis.pcall(command, KEYS[2], unpack(write))) then
     missing[#missing + 1] = command
   end
 end
