@@ -155,8 +155,9 @@ EXPLANATIONS: Final[Mapping[Reason, str]] = MappingProxyType(
             "until it is answered with 200, or with credential_invalid, which means that the key had ended after all."
         ),
         Reason.REVOCATION_UNKNOWN: (
-            "The store was asked to end the key, and its answer was lost. Send the request again until it is answered with "
-            "200, or with credential_invalid, which means that the key has ended; until then take it for one that works."
+            "The store was asked to end the key, and its answer was lost. Send the request again until it is answered "
+            "with 200, or with credential_invalid, which means that the key has ended; until then take it for one that "
+            "works."
         ),
         Reason.REGION_UNAVAILABLE: (
             "The region of this app is not served by this gateway at the moment. Try again later, or ask whoever runs "

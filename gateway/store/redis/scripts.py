@@ -270,8 +270,8 @@ return {identity, 'kept'}
 """
 )
 
-# KEYS: identity, a key that nobody uses. Gives: the names of the commands that the user may not run, none where there is
-# no store.
+# KEYS: identity, a key that nobody uses. Gives: the names of the commands that the user may not run; none where there
+# is no store.
 # A right that is missing would end COMMIT half-way. On a text the other commands fail, if they may run at all.
 RIGHTS: Final = Script(
     r"""
