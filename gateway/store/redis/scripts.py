@@ -298,6 +298,7 @@ for _, write in ipairs({
     missing[#missing + 1] = command
   end
 end
+redis.pcall('DEL', KEYS[2])
 return missing
 """
 )
