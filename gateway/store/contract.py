@@ -58,7 +58,7 @@ class Store(Protocol):
 
     def ended_since(self, revision: int) -> frozenset[str] | None:
         """Ids of the keys, user tokens, users and apps from which something was taken since the revision was this;
-        None when that is not known, and anything may have been."""
+        None when that is not known, and anything may have been. While deaf, what was heard of all the same."""
 
     # Looking up a credential
 

@@ -146,17 +146,14 @@ class Node:
     async def _answers(
         self, connection: Connection, request: bytes, count: int, deadline: asyncio.Timeout
     ) -> list[Any]:
+        """The answers on one connection. When it is given up in between, the client closes it: what is still to come
+        must not wait there for whoever uses it next."""
         answers: list[Any] = []
         clock = asyncio.get_running_loop().time
-        try:
-            await connection.send_packed_command(request)
-            for _ in range(count):
-                answers.append(await _read(connection))
-                deadline.reschedule(clock() + self._timeout)
-        except BaseException:
-            # Half of the answers would wait in the connection for whoever uses it next.
-            await connection.disconnect(nowait=True)
-            raise
+        await connection.send_packed_command(request)
+        for _ in range(count):
+            answers.append(await _read(connection))
+            deadline.reschedule(clock() + self._timeout)
         return answers
 
     async def _replicated(self, connection: Connection, deadline: asyncio.Timeout) -> bool:

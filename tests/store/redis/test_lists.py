@@ -15,7 +15,7 @@ from tests.store import acts
 from tests.store.acts import do
 from tests.store.place import APP, KEY_ID, TOKEN_ID, USER_ID, listed
 from tests.support.redis_servers import RedisServer, Servers
-from tests.support.redis_stores import filled_at
+from tests.support.redis_stores import filled_at, once_it_answers
 
 NAMES = Names(APP.id)
 MANY = 3 * PAGE
@@ -98,6 +98,8 @@ async def test_a_list_does_not_go_on_elsewhere(
     listing = LISTS[name][0](store)
     await anext(listing)
     fault(own.primaries[0])
+    if fault is restarted:
+        await once_it_answers(lambda: store.find_key(KEY_ID))
     with pytest.raises(StoreUnavailable):
         await listed(listing)
 

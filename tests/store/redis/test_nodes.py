@@ -78,12 +78,11 @@ async def test_nothing_is_unknown_while_a_slot_is_moved(tmp_path: Path) -> None:
     """Each time a cluster is balanced, some good keys would be refused, or an act be done by halves."""
     with cluster(tmp_path / "all", *FORGETFUL) as servers:
         async with filled_at(servers.url) as store:
-            known = await store.find_key(KEY_ID)
             slot, source, target = moves(servers)
             done = 0
             for key in begin(slot, source, target):
                 with suppress(StoreUnavailable):
-                    assert done or await store.find_key(KEY_ID) == known
+                    assert await store.find_key(KEY_ID) is not None
                 with suppress(StoreUnavailable):
                     await do(store, acts.revoke(APP.id, KEY_ID))
                     done += 1
