@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway.app import App
-from gateway.cli.opening import opened
+from gateway.cli.opening import VARIABLE, opened
 from gateway.cli.running import reasons_told, run, told_to_stop
 from gateway.clock import Clock
 from gateway.log import configure
@@ -15,7 +15,7 @@ from gateway.settings import Settings, load_settings
 
 
 def serve(
-    config: Annotated[Path, typer.Option("--config", metavar="FILE", help="The settings file.")],
+    config: Annotated[Path, typer.Option("--config", metavar="FILE", help="The settings file.", envvar=VARIABLE)],
 ) -> None:
     """Run the gateway with a settings file, until SIGTERM."""
     with reasons_told():
