@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,10 +12,9 @@ from weakref import WeakValueDictionary
 from gateway.core.ledger import Act, ActRefused, Asked, Changes, Done, Snapshot
 from gateway.core.takings import taken_by
 from gateway.store.contract import StoreUnavailable
-from gateway.store.redis.draft import Draft
-from gateway.store.redis.layout import tag_of
-from gateway.store.redis.lookups import what_lies_there
-from gateway.store.redis.nodes import Kept, Nodes, Question
+from gateway.store.redis.draft import Claim, Draft, claiming
+from gateway.store.redis.layout import id_key, identity_key, tag_of
+from gateway.store.redis.nodes import Kept, Nodes
 from gateway.store.redis.register import Register
 from gateway.store.redis.standing import Standing, Wanted, standing
 
@@ -57,9 +56,8 @@ class _Step:
     queue: _Queue
     acts: list[tuple[int, Act]]
     standing: Standing
-    identity: str
     draft: Draft = field(init=False)
-    claims: list[Question] = field(init=False)
+    claims: list[Claim] = field(init=False)
     decided: list[Changes | ActRefused] = field(default_factory=list)
     outcome: bool | StoreUnavailable = True
     replicated: bool = True
@@ -75,7 +73,13 @@ class _Step:
             else:
                 self.decided.append(changes)
                 self.draft.add(changes, taken_by(seen, changes))
-        self.claims = self.draft.claims(self.identity)
+        self.claims = self.draft.claims()
+
+    def learn(self, outcome: bool | StoreUnavailable, *, replicated: bool) -> None:
+        """Take in what came of a part of it; the first that failed counts."""
+        self.replicated &= replicated
+        if self.outcome is True:
+            self.outcome = outcome
 
     @property
     def tag(self) -> str:
@@ -125,27 +129,34 @@ class Acts:
         """One step for each of the apps: read, decided, written."""
         taken = [queue.step() for queue in queues]
         stands = await self._standings([Wanted.by([act.asked for _, act in acts]) for acts in taken])
-        steps = [_Step(*each, self._identity) for each in zip(queues, taken, stands, strict=True)]
+        steps = [_Step(*each) for each in zip(queues, taken, stands, strict=True)]
         await self._commit([step for step in steps if not step.claims])
         # Then what needs more than one slot, so that of two acts that want the same id the one before has it.
-        claiming = [step for step in steps if step.claims]
-        await self._write([(step, claim) for step in claiming for claim in step.claims])
-        await self._commit([step for step in claiming if step.outcome is True])
+        await self._claim([step for step in steps if step.claims])
+        await self._commit([step for step in steps if step.claims and step.outcome is True])
         return steps
+
+    async def _claim(self, steps: Sequence[_Step]) -> None:
+        """Claim for the steps the ids that begin with other slot tags than their app's."""
+        by_tag: dict[str, list[tuple[_Step, Claim]]] = {}
+        for step in steps:
+            for claim in step.claims:
+                by_tag.setdefault(tag_of(claim.credential_id), []).append((step, claim))
+        answers = await self._nodes.keep_many(
+            [claiming(tag, self._identity, [claim for _, claim in some]) for tag, some in by_tag.items()]
+        )
+        for (tag, some), kept in zip(by_tag.items(), answers, strict=True):
+            outcome = self._outcome(tag, kept)
+            claimed = kept.value[2] if outcome is True else [outcome] * len(some)
+            for (step, _), one in zip(some, claimed, strict=True):
+                step.learn(one if isinstance(one, StoreUnavailable) else bool(one), replicated=kept.replicated)
 
     async def _commit(self, steps: Sequence[_Step]) -> None:
         """Write what the steps have changed. One that changes nothing reads, so as to learn whether replicas have all
         that it was decided by."""
-        await self._write([(step, step.draft.writing(self._identity)) for step in steps])
-
-    async def _write(self, writes: Sequence[tuple[_Step, Question]]) -> None:
-        """Write for the steps, each of which learns what came of it."""
-        answers = await self._nodes.keep_many([question for _, question in writes])
-        for (step, (tag, _)), kept in zip(writes, answers, strict=True):
-            outcome = self._outcome(tag, kept)
-            step.replicated &= kept.replicated
-            if step.outcome is True:
-                step.outcome = outcome
+        answers = await self._nodes.keep_many([step.draft.writing(self._identity) for step in steps])
+        for step, kept in zip(steps, answers, strict=True):
+            step.learn(self._outcome(step.tag, kept), replicated=kept.replicated)
 
     def _outcome(self, tag: str, kept: Kept) -> bool | StoreUnavailable:
         if isinstance(kept.value, StoreUnavailable):
@@ -178,22 +189,24 @@ class Acts:
 
     async def _standings(self, wanted: Sequence[Wanted]) -> list[Standing]:
         """How the apps stand."""
-        asked = [one.questions() for one in wanted]
-        answers = iter(await self._nodes.ask_many([question for questions in asked for question in questions]))
-        return [
-            self._standing(one, [next(answers) for _ in questions])
-            for one, questions in zip(wanted, asked, strict=True)
+        strangers: dict[str, list[str]] = {}
+        for one in {stranger for each in wanted for stranger in each.strangers}:
+            strangers.setdefault(tag_of(one), []).append(one)
+        asked = [
+            (tag, ("MGET", identity_key(tag), *(id_key(tag, one) for one in some))) for tag, some in strangers.items()
         ]
+        answers = await self._nodes.ask_many([*(each.question() for each in wanted), *asked])
+        found: dict[str, bytes | None] = {}
+        for (tag, some), (identity, *texts) in zip(strangers.items(), answers[len(wanted) :], strict=True):
+            self._nodes.confirmed(tag, identity)
+            found |= zip(some, texts, strict=True)
+        return [self._standing(each, answer, found) for each, answer in zip(wanted, answers, strict=False)]
 
-    def _standing(self, wanted: Wanted, answers: Sequence[Any]) -> Standing:
+    def _standing(self, wanted: Wanted, answer: Sequence[Any], strangers: Mapping[str, bytes | None]) -> Standing:
         tag = wanted.names.tag
         with self._nodes.reading(tag):
-            self._nodes.confirmed(tag, answers[0][0])
-            strangers = {
-                one: what_lies_there(self._nodes, tag_of(one), one, answer)[0]
-                for one, answer in zip(wanted.strangers, answers[1:], strict=True)
-            }
-            return standing(wanted, answers[0], strangers)
+            self._nodes.confirmed(tag, answer[0])
+            return standing(wanted, answer, {one: strangers[one] for one in wanted.strangers})
 
     @asynccontextmanager
     async def _alone(self, app_ids: Sequence[str]) -> AsyncIterator[None]:

@@ -1,6 +1,7 @@
 """What acts have made of an app, as one step that the server takes or leaves: checks, writes, events, one message."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.core.ledger import Changes
@@ -16,9 +17,9 @@ from gateway.store.redis.encoding import (
     encode_token,
     encode_user,
 )
-from gateway.store.redis.layout import apps_key, audit_key, id_key, identity_key, tag_of
+from gateway.store.redis.layout import apps_key, audit_key, id_key, identity_key
 from gateway.store.redis.nodes import Question
-from gateway.store.redis.scripts import COMMIT, Argument
+from gateway.store.redis.scripts import CLAIM, COMMIT, Argument
 from gateway.store.redis.standing import Standing, Where
 
 # An expired key stays among those that may still work for this long, so that a server's clock that was set back finds
@@ -26,6 +27,14 @@ from gateway.store.redis.standing import Standing, Where
 LINGERING: Final = 60 * 60 * 1000
 
 Write = tuple[str, str, *tuple[Argument, ...]]  # command, key, arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That an id, which begins as those of another slot tag do, is to lie under this one."""
+
+    credential_id: str
+    tag: str
 
 
 class Draft:
@@ -46,16 +55,10 @@ class Draft:
             self.takings += takings
             self._standing.change(changes)
 
-    def claims(self, identity: str) -> list[Question]:
+    def claims(self) -> list[Claim]:
         """What is to be written before, under the own tags of new ids: that they lie under the app's tag."""
-        claims = []
-        for one in sorted({*self._written_keys(), *self._written_tokens()} & self._standing.unclaimed):
-            tag = tag_of(one)
-            name = id_key(tag, one)
-            checks: dict[Where, bytes] = {(name, ""): b""}
-            writes: list[Write] = [("SET", name, encode_elsewhere(name, self._standing.names.tag))]
-            claims.append(commit(tag, identity, checks, writes))
-        return claims
+        new = {*self._written_keys(), *self._written_tokens()} & self._standing.unclaimed
+        return [Claim(one, self._standing.names.tag) for one in sorted(new)]
 
     def writing(self, identity: str) -> Question:
         """What is to be written, if everything that was asked for is as it was."""
@@ -136,6 +139,13 @@ class Draft:
 
 def _may_work(key: KeyRecord, now: int) -> bool:
     return key.revoked_at is None and ends_at(key) + LINGERING > now
+
+
+def claiming(tag: str, identity: str, claims: Sequence[Claim]) -> Question:
+    """What claims ids that begin with one slot tag; the answer tells of each whether it was free."""
+    names = [id_key(tag, claim.credential_id) for claim in claims]
+    values = [encode_elsewhere(name, claim.tag) for name, claim in zip(names, claims, strict=True)]
+    return tag, CLAIM.call([identity_key(tag), *names], [identity, *values])
 
 
 def commit(

@@ -52,6 +52,8 @@ _MEANINGS: Final = {
 
 # Redis 6.2 wraps an error that a script meets into one of its own, with the code in the middle.
 _CODE: Final = re.compile(rf"(?:^|[ :-])({'|'.join(_MEANINGS)})\b")
+# What a script meets in a cluster when some of its keys have been given to another server; it has no code of its own.
+_GIVING_AWAY: Final = "attempted to access a non local key"
 _LEADING: Final = re.compile(r"[A-Z]{2,16}\b")
 
 
@@ -61,6 +63,8 @@ def code(error: RedisError) -> str:
     if known and known != "ERR":
         return str(known)
     text = str(error)
+    if _GIVING_AWAY in text:
+        return "TRYAGAIN"
     found = _CODE.search(text)
     if found is not None:
         return found[1]

@@ -180,6 +180,27 @@ return {identity, 'kept', time}
 """
 )
 
+# KEYS: identity, ids. ARGV: identity, then for each id what is to lie there.
+# Gives: identity, 'kept', for each id 1 when it lies there now, and 0 when something else does.
+CLAIM: Final = Script(
+    r"""
+local identity = redis.call('GET', KEYS[1])
+if identity ~= ARGV[1] then
+  return {identity, 'another'}
+end
+local claimed = {}
+for number = 2, #KEYS do
+  local found = redis.call('GET', KEYS[number])
+  if not found then
+    redis.call('SET', KEYS[number], ARGV[number])
+    found = ARGV[number]
+  end
+  claimed[number - 1] = found == ARGV[number] and 1 or 0
+end
+return {identity, 'kept', claimed}
+"""
+)
+
 # KEYS: identity, list. ARGV: identity, the last element there or '', the new one.
 # Gives: identity, 'kept' or 'changed'.
 APPEND: Final = Script(
@@ -303,7 +324,9 @@ return missing
 """
 )
 
-_TEXTS: Final = {script.sha: script.text for script in (LOOKUP, SNAPSHOT, COMMIT, APPEND, MERGE, RAISE, LEASE, RIGHTS)}
+_TEXTS: Final = {
+    script.sha: script.text for script in (LOOKUP, SNAPSHOT, COMMIT, CLAIM, APPEND, MERGE, RAISE, LEASE, RIGHTS)
+}
 
 
 def in_full(command: "Command") -> "Command":

@@ -28,7 +28,7 @@ Where = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Everything that some acts about one app ask for, each once, in the order of the questions."""
+    """Everything that some acts about one app ask for, each once."""
 
     names: Names
     ids: tuple[str, ...]
@@ -52,8 +52,8 @@ class Wanted:
         """The ids of another tag than the app's: it has to be looked up under theirs where they are."""
         return [one for one in self.ids if tag_of(one) != self.names.tag]
 
-    def questions(self) -> list[Question]:
-        """What to ask: the snapshot first, then each stranger."""
+    def question(self) -> Question:
+        """What to ask the app's server."""
         names, tag = self.names, self.names.tag
         keys = [
             identity_key(tag),
@@ -62,7 +62,7 @@ class Wanted:
             *(names.user(one) for one in self.users),
         ]
         arguments: list[Argument] = [f"{{{tag}}}:", names.app_id, int(self.roles), len(self.ids), *self.external_ids]
-        return [(tag, SNAPSHOT.call(keys, arguments)), *map(lookup, self.strangers)]
+        return tag, SNAPSHOT.call(keys, arguments)
 
 
 def lookup(credential_id: str, tag: str = "") -> Question:

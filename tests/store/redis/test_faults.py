@@ -35,6 +35,11 @@ def parsed(line: str) -> RedisError:
         ("MASTERDOWN Link with MASTER is down", "MASTERDOWN", "lost its primary"),
         ("CLUSTERDOWN The cluster is down", "CLUSTERDOWN", "not whole"),
         ("TRYAGAIN Multiple keys request during rehashing of slot", "TRYAGAIN", "just giving the keys"),
+        (
+            "ERR Script attempted to access a non local key in a cluster node script: 00, on @user_script:1.",
+            "TRYAGAIN",
+            "just giving the keys",
+        ),
         ("MOVED 3999 127.0.0.1:6381", "MOVED", "no longer has"),
         ("CROSSSLOT Keys in request don't hash to the same slot", "CROSSSLOT", "fault of the gateway"),
         ("NOAUTH Authentication required.", "NOAUTH", "store.password_file"),

@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from redis.exceptions import AuthenticationError
 
-from gateway.store.redis.address import Address, Kind, Place, address_of
+from gateway.core.token import Secret
+from gateway.store.redis.address import Address, Kind, Place, RedisOptions, address_of
 from gateway.store.redis.layout import TAGS
 from gateway.store.redis.topology import Unknown, primaries
-from tests.support.ports import free_port
+from tests.support.ports import free_port, free_ports
 from tests.support.redis_servers import FORGETFUL, RedisServer, Servers, cluster, follow, single, until, with_sentinel
 from tests.support.redis_stores import HASTY, PATIENT
 
@@ -57,6 +61,33 @@ async def test_a_sentinel_that_is_wrong_is_not_believed(tmp_path: Path) -> None:
         # The sentinel that did not see it names the demoted one, which says itself that it is a replica.
         old.sentinel.thaw()
         assert set((await primaries(address, PATIENT, [])).values()) == set(at(*new.primaries))
+
+
+async def test_sentinels_and_servers_have_passwords_of_their_own(tmp_path: Path) -> None:
+    """A gateway could not find its store where sentinels let nobody in without a password, or would tell them the
+    other one."""
+    port, sentinel_port = free_ports(2)
+    primary = RedisServer(tmp_path / "primary", port, *FORGETFUL, "requirepass hunter2", client={"password": "hunter2"})
+    sentinel = RedisServer(
+        tmp_path / "sentinel",
+        sentinel_port,
+        f"sentinel monitor keys 127.0.0.1 {port} 1",
+        "sentinel auth-pass keys hunter2",
+        "requirepass hunter3",
+        sentinel=True,
+        client={"password": "hunter3"},
+    )
+    address = address_of(f"redis+sentinel://127.0.0.1:{sentinel_port}/keys")
+    options = RedisOptions(password=Secret("hunter2"), sentinel_password=Secret("hunter3"), timeout=5)
+    with ExitStack() as stack:
+        for server in (primary, sentinel):
+            stack.callback(server.kill)
+            server.start()
+        assert set((await primaries(address, options, [])).values()) == set(at(primary))
+        with pytest.raises(AuthenticationError):
+            await primaries(address, replace(options, sentinel_password=None), [])
+        with pytest.raises(AuthenticationError):
+            await primaries(address, replace(options, password=Secret("hunter3")), [])
 
 
 async def test_every_server_of_a_cluster_knows_all(three: Servers) -> None:
