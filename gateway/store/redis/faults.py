@@ -75,6 +75,7 @@ def code(error: RedisError) -> str:
 def meaning(error: RedisError) -> Meaning:
     """What a server's error means. Not the error's own text: it may hold what was sent."""
     if isinstance(error, InvalidResponse):
-        return Meaning("answers what is not the protocol of Redis")
+        # Nothing was asked of a store then: what is remembered may go on as while nobody answers.
+        return Meaning("answers what is not the protocol of Redis", silent=True)
     name = code(error)
     return _MEANINGS.get(name) or Meaning(f"answered with an error ({name or 'unknown'})")

@@ -97,7 +97,7 @@ class Hearing:
 
     def warnings(self) -> Iterator[str]:
         """What is not as it should be."""
-        if self._running is not None and self.revision() == DEAF:
+        if self._logged_deaf is not None and self.revision() == DEAF:  # at the start it may take a moment
             yield f"Revocations are not heard now, and every credential is looked up each time. {self._trouble()}"
         if self._register.overflowed:
             yield (
