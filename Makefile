@@ -71,13 +71,16 @@ $(BIN)/python:
 # The page of `gateway dev` is tested in a browser, the answers with a JavaScript client's own checks, and the shared store
 # on real Redis servers.
 packages:
-	@missing=; \
-	for command in chromedriver node npm curl redis-server redis-sentinel; do command -v $$command >/dev/null || missing="$$missing $$command"; done; \
+	@missing=; wanted=; \
+	for pair in chromedriver:chromium,chromium-driver node:nodejs npm:npm curl:curl redis-server:redis-server \
+	            redis-sentinel:redis-sentinel; do \
+	  command -v "$${pair%%:*}" >/dev/null && continue; \
+	  missing="$$missing $${pair%%:*}"; wanted="$$wanted $$(echo "$${pair##*:}" | tr , ' ')"; \
+	done; \
 	if [ -z "$$missing" ]; then \
 	  :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get -q update && DEBIAN_FRONTEND=noninteractive \
-	  apt-get -qy install --no-install-recommends chromium chromium-driver nodejs npm curl redis-server redis-sentinel || { \
+	  apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends $$wanted || { \
 	    echo "Could not be installed:$$missing. What needs them is not tested."; test -z "$$CI"; }; \
 	else \
 	  echo "Not found:$$missing. What needs a browser (chromedriver), npm packages (node, npm) or Redis is not tested."; \
