@@ -1,5 +1,6 @@
 """What holds for every test: uvloop, loopback only, and the number of generated examples."""
 
+import signal
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator, Mapping
 
@@ -15,6 +16,9 @@ from tests.support.examples import load_profile  # noqa: E402
 from tests.support.loopback import GUARD, GuardedLoop, guarded_sockets  # noqa: E402
 
 load_profile()
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so would every command that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
