@@ -161,7 +161,7 @@ class Checker:
             proven = self._judge is not None and all(each is None or each.signature for each in (seal, self._before))
             what = _one_of(seal) if proven else f"{_one_of(seal)}, or their seal or the one before,"
             raise _broken(
-                Flaw.EVENT_CHANGED, seal.first, seal.last, f"{what} was changed after {_moment(seal.at)}, when sealed."
+                Flaw.EVENT_CHANGED, seal.first, seal.last, f"{what} was changed after {iso_time(seal.at)}, when sealed."
             )
         self._require_told(seal.last, seal.digest)
         self.seals += 1
@@ -242,13 +242,6 @@ def _one_of(seal: Seal) -> str:
 
 def _over(seal: Seal) -> str:
     return f"over {_span(seal.first, seal.last)}"
-
-
-def _moment(at: int) -> str:
-    try:
-        return iso_time(at)
-    except OverflowError:  # a number that was tampered with
-        return str(at)
 
 
 def _head(seal: Seal) -> dict[str, object]:
