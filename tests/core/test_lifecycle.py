@@ -509,4 +509,4 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=500 if IN_CI else 100, stateful_step_count=40)
+TestLives.settings = settings(max_examples=200 if IN_CI else 100, stateful_step_count=40)

@@ -239,4 +239,4 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=100 if IN_CI else 15, stateful_step_count=25)
+TestLives.settings = settings(max_examples=40 if IN_CI else 15, stateful_step_count=25)
