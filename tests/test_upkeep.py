@@ -12,7 +12,7 @@ from gateway.store.contract import Store, StoreUnavailable
 from gateway.store.open import open_store
 from gateway.upkeep import note_uses, tell_warnings, warnings_of
 from tests.support.minting import a_key, an_app, id_of
-from tests.support.wire import eventually
+from tests.support.waiting import eventually
 
 SOON = 0.01
 NEVER = 1000.0

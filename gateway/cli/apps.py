@@ -50,7 +50,7 @@ def list_apps(config: Config = None, data: Data = None, as_json: AsJson = False)
 @apps.command("disable", epilog=EPILOG)
 def disable(
     app: AppId,
-    yes: Annotated[bool, typer.Option("--yes", hidden=True)] = False,  # noqa: ARG001 - as others have it
+    yes: Annotated[bool, typer.Option("--yes", hidden=True)] = False,  # noqa: ARG001 - 'enable' takes it back, so nothing is asked
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,

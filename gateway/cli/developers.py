@@ -1,12 +1,11 @@
 """`gateway developers`: people, and what they may do with an app's keys."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 import typer
 
 from gateway.cli.codes import EPILOG
-from gateway.cli.finding import OfAnyApp, OfApp, app_seen, hinted
+from gateway.cli.finding import OfAnyApp, OfApp, hinted, of_app
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen
 from gateway.cli.output import AsJson, faults_told, print_list, print_record
 from gateway.cli.views import DEVELOPER_HEADINGS, developer_row, developer_view
@@ -23,14 +22,9 @@ Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The person's e-mail
 def list_developers(app: OfAnyApp = None, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Who has a role in an app."""
 
-    async def found(desk: Desk) -> AsyncIterator[Developer]:
-        if app is not None:
-            await app_seen(desk, app)
-        async for developer in desk.store.developers(app):
-            yield developer
-
     async def work(desk: Desk) -> None:
-        await print_list(found(desk), developer_view, DEVELOPER_HEADINGS, developer_row, as_json=as_json)
+        people = of_app(desk, app, desk.store.developers)
+        await print_list(people, developer_view, DEVELOPER_HEADINGS, developer_row, as_json=as_json)
 
     with faults_told(as_json=as_json):
         at_desk(chosen(config, data), work)

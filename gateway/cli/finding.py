@@ -3,7 +3,7 @@
 import difflib
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
@@ -56,6 +56,14 @@ async def app_seen(desk: Desk, app_id: str) -> tuple[App, int]:
     async with hinted(desk.store, app=app_id):
         snapshot = await _look(desk, Asked(app_id))
         return the_app(snapshot), snapshot.now
+
+
+async def of_app(desk: Desk, app_id: str | None, records: Callable[[str | None], AsyncIterator[T]]) -> AsyncIterator[T]:
+    """The records of an app, or of all; those of an app that there is not are refused, not none."""
+    if app_id is not None:
+        await app_seen(desk, app_id)
+    async for record in records(app_id):
+        yield record
 
 
 async def key_seen(desk: Desk, key_id: str) -> SeenKey:

@@ -1,12 +1,11 @@
 """`gateway users`: SDK users and their tokens."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 import typer
 
 from gateway.cli.codes import EPILOG
-from gateway.cli.finding import OfAnyApp, OfApp, Yes, app_seen, confirm, hinted, user_seen
+from gateway.cli.finding import OfAnyApp, OfApp, Yes, app_seen, confirm, hinted, of_app, user_seen
 from gateway.cli.intake import import_users
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen
 from gateway.cli.output import AsJson, faults_told, print_list, print_record
@@ -56,14 +55,8 @@ def create(
 def list_users(app: OfAnyApp = None, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """The users of an app."""
 
-    async def found(desk: Desk) -> AsyncIterator[User]:
-        if app is not None:
-            await app_seen(desk, app)
-        async for user in desk.store.users(app):
-            yield user
-
     async def work(desk: Desk) -> None:
-        await print_list(found(desk), user_view, USER_HEADINGS, user_row, as_json=as_json)
+        await print_list(of_app(desk, app, desk.store.users), user_view, USER_HEADINGS, user_row, as_json=as_json)
 
     with faults_told(as_json=as_json):
         at_desk(chosen(config, data), work)

@@ -22,8 +22,8 @@ class AuditAction(StrEnum):
     USER_ENABLED = "user.enabled"
     USER_TOKENS_ENDED = "user.tokens_ended"
     USER_TOKEN_CREATED = "user_token.created"  # noqa: S105 - the name of an act, no secret
-    USER_TOKEN_REVOKED = "user_token.revoked"  # noqa: S105
-    USER_TOKEN_IMPORTED = "user_token.imported"  # noqa: S105
+    USER_TOKEN_REVOKED = "user_token.revoked"  # noqa: S105 - as above
+    USER_TOKEN_IMPORTED = "user_token.imported"  # noqa: S105 - as above
     DEVELOPER_GRANTED = "developer.granted"
     DEVELOPER_REMOVED = "developer.removed"
     REVOCATION_RESTORED = "revocation.restored"

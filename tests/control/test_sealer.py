@@ -19,6 +19,7 @@ from gateway.store.contract import Store
 from gateway.store.open import open_store
 from tests.store.acts import do, make_app, make_key
 from tests.store.place import APP
+from tests.support.waiting import eventually
 
 AT = 1_790_000_000_000
 
@@ -205,13 +206,15 @@ async def test_a_fault_of_ours_is_told_and_does_not_end_sealing(stores: tuple[St
 async def test_a_sealer_runs_until_it_is_told_to_stop(stores: tuple[Store, Store]) -> None:
     """A gateway cannot stop, or events stay unsealed while it runs."""
     store = stores[0]
+
+    async def sealed() -> bool:
+        return not await unsealed(store)
+
     task = asyncio.create_task(Sealer(store, None, every=0.001).run())
     try:
-        async with asyncio.timeout(20):
-            for number in range(3):
-                await do(store, make_key(APP.id, f"5a0000000000000{number}"))
-                while await unsealed(store):  # noqa: ASYNC110 - no event tells of it: that is what is asked for
-                    await asyncio.sleep(0.001)
+        for number in range(3):
+            await do(store, make_key(APP.id, f"5a0000000000000{number}"))
+            await eventually(sealed)
     finally:
         task.cancel()
         ended = await asyncio.gather(task, return_exceptions=True)

@@ -12,7 +12,8 @@ from gateway.proxy.server import Server, ServerLimits
 from tests.support.canned import Canned, connected
 from tests.support.held import Held
 from tests.support.running import Running, answer_from, running
-from tests.support.wire import PING, eventually, here, line_of, opened, request, sent, statuses, taken, wire
+from tests.support.waiting import eventually
+from tests.support.wire import PING, here, line_of, opened, request, sent, statuses, taken, wire
 
 
 @pytest.fixture

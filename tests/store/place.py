@@ -1,6 +1,5 @@
 """Where the suite of the stores does its checks, and what it does in many of them."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from gateway.core.records import App, KeyRecord, User, UserTokenRecord, works
 from gateway.store.contract import DEAF, Store
 from tests.store import acts
 from tests.store.acts import do, look
+from tests.support.waiting import eventually
 
 T = TypeVar("T")
 
@@ -66,13 +66,13 @@ async def fill(store: Store) -> None:
 async def hearing(store: Store) -> Store:
     """The store, when it hears of what others take away."""
     await store.start()
-    await _until(lambda: store.revision() != DEAF)
+    await eventually(lambda: store.revision() != DEAF)
     return store
 
 
 async def heard(store: Store, before: int) -> int:
     """The revision of a store, when it is neither `before` nor deaf."""
-    await _until(lambda: store.revision() not in {before, DEAF})
+    await eventually(lambda: store.revision() not in {before, DEAF})
     return store.revision()
 
 
@@ -128,9 +128,3 @@ async def everything(store: Store) -> list[object]:
     """All that the store tells of, to be compared with all that it told before."""
     lists = [store.apps(), store.keys(), store.users(), store.user_tokens(), store.developers()]
     return [*await the_events(store), *[record for records in lists for record in await listed(records)]]
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - no event tells of it: that is what is asked for
-            await asyncio.sleep(0.01)

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.core.intake_rows import RowRefused
 from gateway.core.ledger import ActRefused
 from gateway.core.lifecycle import places
 from gateway.core.records import MAX_ACTIVE_KEYS, KeyRecord
 from gateway.core.wishes import DAY
+from gateway.keys.intake import key_intake
 from gateway.store.contract import Store
 from gateway.store.open import open_store
 from tests.store import acts
@@ -28,7 +30,7 @@ from tests.store.place import APP, PATIENCE, listed
 _ROOT: Final = Path(__file__).parents[2]
 
 _BRIEF: Final = 500  # milliseconds until three keys and the first half of a pair end, in the midst of the race
-_BATCHES: Final = (1, 1, 5, 25)  # acts in one call, for each racer: commands, and imports of several rows
+_BATCHES: Final = (1, 1, 5, 25, 0)  # acts in one call, for each racer; the last is an import, of as many rows
 _EACH: Final = 50  # creations of a racer, half of them after that end
 
 _EXPIRING: Final = ("5a0000000000e001", "5a0000000000e002", "5a0000000000e003")
@@ -62,7 +64,10 @@ class Race:
 
 
 async def race(url: str, store: Store) -> Race:
-    """200 creations in four processes on the store at `url`, which `store` has open and which knows no `APP`."""
+    """200 creations in four processes, and an import in a fifth.
+
+    It is on the store at `url`, which `store` has open and which knows no `APP`.
+    """
     await do(store, acts.make_app(APP))
     async with _racers(url) as racers:
         await _keys_at_the_start(store)
@@ -130,10 +135,41 @@ async def _run(store: Store, app_id: str, wishes: list[str], batch: int) -> None
 
 
 async def _create(store: Store, app_id: str, wishes: list[str], batch: int) -> None:
+    if not batch:
+        await _import(store, app_id, wishes)
+        return
     for start in range(0, len(wishes), batch):
         results = await store.act([acts.make_key(app_id, wish) for wish in wishes[start : start + batch]])
         for result in results:
             print(result.reason.value if isinstance(result, ActRefused) else "made", flush=True)  # noqa: T201
+
+
+class _Refusals:
+    """Says of each row that is refused why."""
+
+    def refuse(self, line: int, refusal: RowRefused, columns: dict[str, str]) -> None:
+        print(refusal.reason.value, flush=True)  # noqa: T201
+
+    def advance(self, rows: int) -> None:
+        """How far it has come is of no interest."""
+
+
+async def _import(store: Store, app_id: str, wishes: list[str]) -> None:
+    """Take the wishes in as keys that exist elsewhere, as `gateway keys import` does."""
+    now = (await look(store, app_id)).now
+    common = {
+        "app": app_id,
+        "name": "a key",
+        "scopes": "USER_READ",
+        "created_at": f"{now}",
+        "expires_at": f"{now + DAY}",
+    }
+    rows = [{"id": wish, "sha256": acts.verifier_of(wish).hex(), **common} for wish in wishes]
+    tally = await key_intake(store, acts.WHO, ["USER_READ"]).run(
+        iter(list(enumerate(rows, start=2))), _Refusals(), dry_run=False
+    )
+    for _ in range(tally.taken):
+        print("made", flush=True)  # noqa: T201
 
 
 async def _main(url: str, app_id: str, first: int, count: int, batch: int) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from aiohttp import ClientSession
 from tests.support.command import Command, command
 from tests.support.running import OWN
 from tests.support.vectors import VENDOR_SCHEMA
+from tests.support.waiting import eventually
 
 _PATIENCE = 30.0
 
@@ -54,7 +55,7 @@ class Gateway:
         async def so() -> bool:
             return await self.figure("gateway_store_deaf") == deaf
 
-        await _until(so)
+        await eventually(so)
 
     async def until_ready(self) -> None:
         """Return once it is ready."""
@@ -62,7 +63,7 @@ class Gateway:
         async def so() -> bool:
             return (await self.ready())[0] == 200
 
-        await _until(so)
+        await eventually(so)
 
     async def until(self, token: str, status: int) -> None:
         """Return once a request with this token is answered with this status."""
@@ -70,7 +71,7 @@ class Gateway:
         async def so() -> bool:
             return await self.status(token) == status
 
-        await _until(so)
+        await eventually(so)
 
 
 @asynccontextmanager
@@ -140,12 +141,6 @@ class Asker:
     def close(self) -> None:
         """Leave."""
         self._writer.transport.abort()
-
-
-async def _until(so: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(_PATIENCE):
-        while not await so():  # noqa: ASYNC110 - another process tells of nothing
-            await asyncio.sleep(0.02)
 
 
 def _head(token: str) -> bytes:

@@ -3,13 +3,14 @@
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
 from tests.support.running import Answer, Running, answer_from
+from tests.support.waiting import eventually
 
 PING = b"POST /v4/gql HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"  # refused, and the connection goes on
 here = pytest.mark.asyncio(loop_scope="module")  # on the event loop of the module's gateway
@@ -119,13 +120,6 @@ def request(
         *more,
     ]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Return as soon as a condition holds that nothing tells of when it does."""
-    async with asyncio.timeout(_PATIENCE):
-        while not condition():  # noqa: ASYNC110 - a line in a log file sets no event
-            await asyncio.sleep(0.01)
 
 
 async def line_of(gateway: Running, answer: Answer) -> dict[str, Any]:

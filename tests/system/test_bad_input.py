@@ -22,7 +22,8 @@ from tests.core.test_message import body_of
 from tests.support.command import command, said
 from tests.support.running import OWN, Running, message, running
 from tests.support.vectors import VENDOR_SCHEMA, rows
-from tests.support.wire import eventually, here, request, wire
+from tests.support.waiting import eventually
+from tests.support.wire import here, request, wire
 
 GOOD = """\
 listen: {host: 127.0.0.1, port: 0}

@@ -31,6 +31,14 @@ class Script:
         return ["EVALSHA", self.sha, len(keys), *keys, *arguments]
 
 
+# How every script begins that writes: KEYS[1] is the identity, ARGV[1] what it has to be.
+_IN_ITS_STORE: Final = r"""
+local identity = redis.call('GET', KEYS[1])
+if identity ~= ARGV[1] then
+  return {identity, 'another'}
+end
+"""
+
 # KEYS: identity, id. ARGV: '{ab}:'.
 # Gives: identity, the id's name, what lies there, its app, its user.
 LOOKUP: Final = Script(
@@ -115,11 +123,8 @@ return {
 # arguments; then events.
 # Gives: identity, 'kept' with the time, or 'changed' when something is not as it was to be: then nothing is written.
 COMMIT: Final = Script(
-    r"""
-local identity = redis.call('GET', KEYS[1])
-if identity ~= ARGV[1] then
-  return {identity, 'another'}
-end
+    _IN_ITS_STORE
+    + r"""
 
 local place = 2
 local function take()
@@ -183,11 +188,8 @@ return {identity, 'kept', time}
 # KEYS: identity, ids. ARGV: identity, then for each id what is to lie there.
 # Gives: identity, 'kept', for each id 1 when it lies there now, and 0 when something else does.
 CLAIM: Final = Script(
-    r"""
-local identity = redis.call('GET', KEYS[1])
-if identity ~= ARGV[1] then
-  return {identity, 'another'}
-end
+    _IN_ITS_STORE
+    + r"""
 local claimed = {}
 for number = 2, #KEYS do
   local found = redis.call('GET', KEYS[number])
@@ -204,11 +206,8 @@ return {identity, 'kept', claimed}
 # KEYS: identity, list. ARGV: identity, the last element there or '', the new one.
 # Gives: identity, 'kept' or 'changed'.
 APPEND: Final = Script(
-    r"""
-local identity = redis.call('GET', KEYS[1])
-if identity ~= ARGV[1] then
-  return {identity, 'another'}
-end
+    _IN_ITS_STORE
+    + r"""
 if (redis.call('LINDEX', KEYS[2], -1) or '') ~= ARGV[2] then
   return {identity, 'changed'}
 end
@@ -220,11 +219,8 @@ return {identity, 'kept'}
 # KEYS: identity, list of JSON objects that begin with a number, rising. ARGV: identity, then such objects.
 # Each is put into its place, unless one with its number is there. Gives: identity, 'kept'.
 MERGE: Final = Script(
-    r"""
-local identity = redis.call('GET', KEYS[1])
-if identity ~= ARGV[1] then
-  return {identity, 'another'}
-end
+    _IN_ITS_STORE
+    + r"""
 
 local function number_of(text)
   return tonumber(string.match(text, '^{"%a+":(%d+),'))
@@ -259,11 +255,8 @@ return {identity, 'kept'}
 # KEYS: identity, hash. ARGV: identity, then fields with numbers, which only ever rise.
 # Gives: identity, 'kept'.
 RAISE: Final = Script(
-    r"""
-local identity = redis.call('GET', KEYS[1])
-if identity ~= ARGV[1] then
-  return {identity, 'another'}
-end
+    _IN_ITS_STORE
+    + r"""
 for place = 2, #ARGV, 2 do
   local found = redis.call('HGET', KEYS[2], ARGV[place])
   if not found or tonumber(found) < tonumber(ARGV[place + 1]) then
@@ -277,11 +270,8 @@ return {identity, 'kept'}
 # KEYS: identity, lease. ARGV: identity, who wants it, for how many milliseconds.
 # Gives: identity, 'kept' or 'changed' when somebody else has it.
 LEASE: Final = Script(
-    r"""
-local identity = redis.call('GET', KEYS[1])
-if identity ~= ARGV[1] then
-  return {identity, 'another'}
-end
+    _IN_ITS_STORE
+    + r"""
 local holder = redis.call('GET', KEYS[2])
 if holder and holder ~= ARGV[2] then
   return {identity, 'changed'}

@@ -35,7 +35,7 @@ from tests.store.place import (
 from tests.store.racing import race
 from tests.support.redis_servers import RedisServer, Servers, with_replica
 from tests.support.redis_stores import HASTY, PATIENT, filled_at, once_it_answers, store_at
-from tests.support.wire import eventually
+from tests.support.waiting import eventually
 
 NAMES = Names(APP.id)
 NEW = "5a000000000000b1"

@@ -20,7 +20,7 @@ from tests.store.place import APP, KEY_ID, Place, fill, heard, hearing, opened, 
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.redis_servers import FORGETFUL, RedisServer, Servers, cluster, single, with_sentinel
 from tests.support.redis_stores import PATIENT, store_at
-from tests.support.wire import eventually
+from tests.support.waiting import eventually
 
 Kind = Callable[..., AbstractContextManager[Servers]]
 

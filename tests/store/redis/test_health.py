@@ -1,6 +1,5 @@
 """A server that cannot be relied upon is no store; one that is merely not as it should be is warned of."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -26,7 +25,7 @@ from tests.store.acts import do
 from tests.store.place import APP, KEY_ID, everything, fill, hearing, the_events, the_key
 from tests.support.redis_servers import FORGETFUL, LASTING, RedisServer, single
 from tests.support.redis_stores import PATIENT, store_at
-from tests.support.wire import eventually
+from tests.support.waiting import eventually
 
 GOOD = {"redis_version": "7.0.15", "maxmemory": "0", "maxmemory_policy": "noeviction", "aof_enabled": "1"}
 
@@ -170,9 +169,7 @@ async def test_a_part_of_the_identity_that_is_lost_makes_not_ready(server: Redis
                 return "7b" in str(error)
             return False
 
-        async with asyncio.timeout(20):
-            while not await broken():  # noqa: ASYNC110 - nothing tells of it
-                await asyncio.sleep(0.01)
+        await eventually(broken)
         assert store.revision() == DEAF
 
 

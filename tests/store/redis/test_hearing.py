@@ -51,7 +51,7 @@ from tests.support.redis_servers import (
     with_sentinel,
 )
 from tests.support.redis_stores import PATIENT, once_it_answers, store_at
-from tests.support.wire import eventually
+from tests.support.waiting import eventually
 
 WRITTEN = (*LASTING, "appendfsync always")  # so that a copy of its files holds all that it has answered
 # More than fits into the line to a replica that reads nothing: what comes after it stays with the primary.
@@ -392,9 +392,10 @@ async def test_what_was_answered_late_is_told_too(server: RedisServer) -> None:
             await eventually(lambda: ears.revision() != DEAF)
             register.note(Taking(Taken.KEY, APP.id, KEY_ID, end=1))
 
-            async with asyncio.timeout(10):
-                while (await the_key(other)).revoked_at is None:  # noqa: ASYNC110 - nothing tells of it
-                    await asyncio.sleep(0.02)
+            async def told() -> bool:
+                return (await the_key(other)).revoked_at is not None
+
+            await eventually(told)
         finally:
             await ears.close()
             await nodes.close()

@@ -14,7 +14,7 @@ from tests.store.place import PATIENCE
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.redis_servers import Servers
 from tests.support.redis_stores import HASTY, PATIENT
-from tests.support.wire import eventually
+from tests.support.waiting import eventually
 
 
 @asynccontextmanager
@@ -38,12 +38,14 @@ async def behind(servers: Servers, options: RedisOptions = HASTY) -> AsyncIterat
 
 async def recovered(node: Node) -> None:
     """Return when the node answers again."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            with suppress(NoAnswer):
-                await node.run("PING")
-                return
-            await asyncio.sleep(0.02)
+
+    async def answers() -> bool:
+        with suppress(NoAnswer):
+            await node.run("PING")
+            return True
+        return False
+
+    await eventually(answers)
 
 
 def blackhole(proxy: FaultProxy, servers: Servers) -> None:

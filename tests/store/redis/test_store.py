@@ -13,7 +13,7 @@ from tests.store.place import APP, KEY_ID, everything, the_key
 from tests.support.ports import free_port
 from tests.support.redis_servers import Servers
 from tests.support.redis_stores import HASTY, PATIENT, filled_at, store_at
-from tests.support.wire import eventually
+from tests.support.waiting import eventually
 
 
 async def test_opening_asks_nobody() -> None:
