@@ -31,7 +31,8 @@ from gateway.proxy.documents import Documents
 from gateway.proxy.forwarding import READ, Forwarding
 from gateway.proxy.handler import Handler, Plane
 from gateway.proxy.limits import ServerLimits
-from gateway.proxy.own_key import OwnKeys
+from gateway.proxy.own_key import OwnKey
+from gateway.proxy.own_routes import OwnRoute, OwnRoutes
 from gateway.proxy.parser import check_parser
 from gateway.proxy.record import Recorder
 from gateway.proxy.regions import Regions
@@ -130,7 +131,7 @@ class App:
         self._handler = Handler(
             self._plane(self.policy),
             self._authenticator,
-            OwnKeys(store, prefixes, self.metrics),
+            OwnRoutes(*self._own_routes(prefixes)),
             HeaderRules(settings.headers.forward, read=READ.union(*(only_to or {}).values())),
             self._forwarding(only_to or {}),
             self._recorder,
@@ -182,6 +183,9 @@ class App:
             ]
             regions[name] = Region(name, endpoints)
         return regions
+
+    def _own_routes(self, prefixes: Prefixes) -> list[OwnRoute[Any]]:
+        return [OwnKey(self._store, prefixes, self._authenticator, self._clock, self.metrics)]
 
     def _forwarding(self, only_to: Mapping[str, Sequence[str]]) -> Forwarding:
         extra: dict[Endpoint, tuple[str, ...]] = {}

@@ -24,6 +24,15 @@ class AuditAction(StrEnum):
     USER_TOKEN_CREATED = "user_token.created"  # noqa: S105 - the name of an act, no secret
     USER_TOKEN_REVOKED = "user_token.revoked"  # noqa: S105 - as above
     USER_TOKEN_IMPORTED = "user_token.imported"  # noqa: S105 - as above
+    USER_TOKEN_REFRESHED = "user_token.refreshed"  # noqa: S105 - as above
+    USER_TOKEN_REUSE = "user_token.reuse"  # noqa: S105 - as above
+    USER_DELETED = "user.deleted"
+    CODE_CREATED = "code.created"
+    INCIDENT_OPENED = "incident.opened"
+    INCIDENT_ACKNOWLEDGED = "incident.acknowledged"
+    INCIDENT_CLOSED = "incident.closed"
+    DEVELOPER_TOKEN_CREATED = "developer_token.created"  # noqa: S105 - as above
+    DEVELOPER_TOKEN_REVOKED = "developer_token.revoked"  # noqa: S105 - as above
     DEVELOPER_GRANTED = "developer.granted"
     DEVELOPER_REMOVED = "developer.removed"
     REVOCATION_RESTORED = "revocation.restored"
@@ -34,7 +43,8 @@ class AuditAction(StrEnum):
 class AuditEvent:
     """One change in what is permitted: when (UTC milliseconds), what, to which subject of which app, by whom.
 
-    `actor` is `cli:<operating-system user>`, `key:<id>`, `dev`, `gateway`; `source` the door it came through; `about`
+    `actor` is `cli:<operating-system user>`, `key:<id>`, `user:<id>`, `operator:<name>`, `developer:dev_<digest>`,
+    `reporter:<source of leak reports>`, `dev` or `gateway`; `source` the door it came through; `about`
     what else belongs to it, as the successor's id or why a key was ended. None of them ever holds an e-mail address,
     an external id or a token.
     """

@@ -28,6 +28,12 @@ class ActReason(StrEnum):
     ROTATION_IN_PROGRESS = "rotation_in_progress"
     STORE_NOT_EMPTY = "store_not_empty"
     NOT_CONFIRMED = "not_confirmed"
+    UNKNOWN_TOKEN = "unknown_token"  # noqa: S105 - the name of a reason, no secret
+    UNKNOWN_INCIDENT = "unknown_incident"
+    USER_DELETED = "user_deleted"
+    CODE_INVALID = "code_invalid"
+    TOKEN_INVALID = "token_invalid"  # noqa: S105 - as above
+    REPEAT_DIFFERS = "repeat_differs"
 
 
 class ActRefused(Exception):
@@ -39,9 +45,48 @@ class ActRefused(Exception):
         self.message = message
 
 
+class ItemKind(StrEnum):
+    """What stands round the keys; for each kind a module of the core knows what its texts say."""
+
+    CODE = "code"  # an authentication code that was not spent yet
+    SESSIONS = "sessions"  # the families of a user's tokens
+    INCIDENT = "incident"  # of a credential that leaked
+    NOTICE = "notice"  # what is to be told, or was, to one person by one channel
+    DEVELOPER_TOKEN = "developer_token"  # noqa: S105 - the name of a kind, no secret
+    REPEAT = "repeat"  # what a request of the management API was answered that may be sent again
+
+
+ItemKey = tuple[ItemKind, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something that is kept of an app, or of a person, beside the records: opaque to stores.
+
+    `owner` is the app's id, or the person's (`core.people.person_id`), which looks like one. The id begins with the
+    first two digits of the owner's, so that a store that is split by them has both in one place, and is never used for
+    two things of a kind. `ends_at`, if any, says when a store may forget it, a day later or more; a rule that cares
+    for the end looks at the time itself.
+    """
+
+    kind: ItemKind
+    id: str
+    owner: str
+    text: str = field(repr=False)
+    ends_at: int | None = None
+
+    @property
+    def key(self) -> ItemKey:
+        """What it is asked for by."""
+        return self.kind, self.id
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an act wants to see, beside the app and all of its keys that may still work."""
+    """What an act wants to see, beside the app and all of its keys that may still work.
+
+    An act may be about a person instead: then `app_id` is the person's id, and there is no app.
+    """
 
     app_id: str
     keys: tuple[str, ...] = ()
@@ -51,6 +96,7 @@ class Asked:
     roles: bool = False
     more_users: tuple[str, ...] = ()  # for imports: by their ids
     more_external_ids: tuple[str, ...] = field(default=(), repr=False)
+    items: tuple[ItemKey, ...] = ()
 
     @property
     def users(self) -> tuple[str, ...]:
@@ -69,7 +115,7 @@ class Snapshot:
 
     `keys` holds every key of the app that may still work, and those asked for that are the app's; `users` and `tokens`
     those asked for (a user by either id). `taken` are the asked ids of keys and tokens that belong to anything else:
-    another app's or another kind's. Roles, by e-mail address, only when asked for.
+    another app's or another kind's. Roles, by e-mail address, only when asked for; of the items those asked for.
     """
 
     now: int
@@ -79,6 +125,7 @@ class Snapshot:
     tokens: Mapping[str, UserTokenRecord] = field(default_factory=dict)
     roles: Mapping[str, Role] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
+    items: Mapping[ItemKey, Item] = field(default_factory=dict)
 
     def external(self, external_id: str) -> User | None:
         """The user with this external id, if it was asked for."""
@@ -87,7 +134,8 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What is to be kept: records whole, as they are to be, and the events that tell of it. A role of None is removed.
+    """What is to be kept: records whole, as they are to be, and the events that tell of it. A role of None is removed,
+    and so are the items in `dropped`. Items that are kept or dropped were asked for.
 
     Without anything in it nothing is written at all.
     """
@@ -97,10 +145,13 @@ class Changes:
     users: tuple[User, ...] = ()
     tokens: tuple[UserTokenRecord, ...] = ()
     roles: Mapping[str, Role | None] = field(default_factory=dict)
+    items: tuple[Item, ...] = ()
+    dropped: tuple[ItemKey, ...] = ()
     events: tuple[AuditEvent, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.app or self.keys or self.users or self.tokens or self.roles or self.events)
+        records = self.app or self.keys or self.users or self.tokens or self.roles
+        return bool(records or self.items or self.dropped or self.events)
 
 
 Decide = Callable[[Snapshot], Changes]

@@ -137,6 +137,11 @@ def developer_id(email: str) -> str:
     return "dev_" + hashlib.sha256(b"developer:" + email.encode()).hexdigest()[:16]
 
 
+def person_id(email: str) -> str:
+    """What a person's own things are kept under: like an app's id, and told from one by nobody having drawn it."""
+    return hashlib.sha256(b"person:" + email.encode()).hexdigest()[:24]
+
+
 def _told_anew(snapshot: Snapshot, taking: Taking) -> Changes:
     match taking.kind:
         case Taken.KEY:

@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
-MAX_ACTIVE_KEYS = 10  # of an app: the vendor's page, "Expiry Period"
+MAX_ACTIVE_KEYS: Final = 10  # of an app: the vendor's page, "Expiry Period"
+
+# The `cut_at` of a user who was deleted, in the year 9999: no token is ever issued after it, and like every cut it
+# only grows, so that a deletion is heard, told anew and merged as cuts are.
+DELETED: Final = 253_370_764_800_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,10 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An SDK user of one app. `id` is what the upstream knows the user by; `switches` and `cut_at` as an app's."""
+    """An SDK user of one app. `id` is what the upstream knows the user by; `switches` and `cut_at` as an app's.
+
+    A user who was deleted remains as a tombstone: the id, without an external id.
+    """
 
     id: str
     app_id: str
@@ -86,10 +94,16 @@ class User:
         """Whether the user's tokens stand still."""
         return self.switches % 2 == 1
 
+    @property
+    def deleted(self) -> bool:
+        """Whether this is only a tombstone."""
+        return self.cut_at >= DELETED
+
 
 @dataclass(frozen=True, slots=True)
 class UserTokenRecord:
-    """What is kept of a user token."""
+    """What is kept of a user token. `shutdown_at` is when it ends because it was refreshed, `family` names the tokens
+    that one registration led to, this one among them; without a name there is none."""
 
     id: str
     app_id: str
@@ -98,6 +112,8 @@ class UserTokenRecord:
     created_at: int
     expires_at: int
     revoked_at: int | None = None
+    shutdown_at: int | None = None
+    family: str = ""
 
 
 class Role(StrEnum):
@@ -125,6 +141,7 @@ class Fault(StrEnum):
     WRONG = "wrong"
     REVOKED = "revoked"
     EXPIRED = "expired"
+    SUPERSEDED = "superseded"  # a user token that was refreshed, and whose last minute is over
     APP_DISABLED = "app_disabled"
     USER_DISABLED = "user_disabled"
 
@@ -150,6 +167,8 @@ def user_token_fault(record: UserTokenRecord, user: User, app: App, now: int) ->
     cut_at = max(user.cut_at, app.cut_at)
     if record.revoked_at is not None or record.created_at <= cut_at:
         return Fault.REVOKED
+    if record.shutdown_at is not None and record.shutdown_at <= now:
+        return Fault.SUPERSEDED
     return Fault.EXPIRED if record.expires_at <= now else None
 
 
@@ -158,7 +177,7 @@ def ends_at(record: KeyRecord | UserTokenRecord) -> int:
     ends = [record.expires_at]
     if record.revoked_at is not None:
         ends.append(record.revoked_at)
-    if isinstance(record, KeyRecord) and record.shutdown_at is not None:
+    if record.shutdown_at is not None:
         ends.append(record.shutdown_at)
     return min(ends)
 

@@ -28,8 +28,8 @@ class Taken(StrEnum):
 class Taking:
     """What was taken from one subject, in UTC milliseconds.
 
-    Of a key or user token its `end`: it is dead, whatever a clock says, since then; of a key its `shutdown` time. The
-    least of each counts. Of a user or app the tokens issued at `cut` or before, and the count of switches; the largest
+    Of a key or user token its `end`: it is dead, whatever a clock says, since then; and its `shutdown` time. The least
+    of each counts. Of a user or app the tokens issued at `cut` or before, and the count of switches; the largest
     of each counts.
     """
 
@@ -78,9 +78,9 @@ def key_taking(key: KeyRecord | None) -> Taking | None:
 
 def token_taking(token: UserTokenRecord | None) -> Taking | None:
     """What has been taken from a user token."""
-    if token is None or token.revoked_at is None:
+    if token is None or (token.revoked_at, token.shutdown_at) == (None, None):
         return None
-    return Taking(Taken.USER_TOKEN, token.app_id, token.id, end=token.revoked_at)
+    return Taking(Taken.USER_TOKEN, token.app_id, token.id, end=token.revoked_at, shutdown=token.shutdown_at)
 
 
 def user_taking(user: User | None) -> Taking | None:
@@ -110,13 +110,19 @@ def less_key(key: KeyRecord, taking: Taking | None) -> KeyRecord:
 
 def less_token(token: UserTokenRecord, taking: Taking | None) -> UserTokenRecord:
     """The user token without what was taken from it; the very same when that was all told before."""
-    end = token.revoked_at if taking is None else _least(token.revoked_at, taking.end)
-    return token if end == token.revoked_at else replace(token, revoked_at=end)
+    if taking is None:
+        return token
+    end, shutdown = _least(token.revoked_at, taking.end), _least(token.shutdown_at, taking.shutdown)
+    same = (end, shutdown) == (token.revoked_at, token.shutdown_at)
+    return token if same else replace(token, revoked_at=end, shutdown_at=shutdown)
 
 
 def less_user(user: User, taking: Taking | None) -> User:
     """The user without what was taken; the very same when that was all told before."""
-    return user if taking is None else _less(user, taking)
+    if taking is None:
+        return user
+    less = _less(user, taking)
+    return replace(less, external_id=None) if less.deleted and less.external_id is not None else less
 
 
 def less_app(app: App, taking: Taking | None) -> App:

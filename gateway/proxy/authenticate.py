@@ -122,6 +122,10 @@ class Authenticator:
             self.used[proven.key_id] = clock()
         return proven
 
+    async def proven(self, token: bytes, digest: bytes, clock: Callable[[], int]) -> Proven:
+        """The principal of a token, remembered or proven now; raises as `prove` does."""
+        return self.recall(digest, clock()) or await self.prove(token, digest, clock)
+
     def endings(self, now: int) -> dict[str, int]:
         """When the keys that were proved here end (UTC milliseconds, by key id), less those that have."""
         with suppress(StoreUnavailable):

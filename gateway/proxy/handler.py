@@ -1,5 +1,5 @@
 """The way of a request: read `_operation` from top to bottom, `_route` for what lies beside the GraphQL path, and
-`_own_key` for what the gateway does itself."""
+`_own` for what the gateway answers itself."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -40,10 +40,11 @@ from gateway.core.judge import decide
 from gateway.core.message import message_from
 from gateway.core.routing import MethodNotAllowed, RouteMatch, Routes, decide_route
 from gateway.core.token import verifier
-from gateway.proxy import bodies, own_key
+from gateway.proxy import bodies
 from gateway.proxy.authenticate import Authenticator, CredentialRefused, Proven
 from gateway.proxy.documents import Documents
 from gateway.proxy.forwarding import Forwarding
+from gateway.proxy.own_routes import OwnRoute, OwnRoutes, Reply
 from gateway.proxy.record import Record, Recorder
 from gateway.proxy.regions import Regions
 from gateway.proxy.respond import Shape, answer, refusal
@@ -80,7 +81,7 @@ class Handler:
         self,
         plane: Plane,
         authenticator: Authenticator,
-        own_keys: own_key.OwnKeys,
+        own_routes: OwnRoutes,
         header_rules: HeaderRules,
         forwarding: Forwarding,
         recorder: Recorder,
@@ -90,7 +91,7 @@ class Handler:
     ) -> None:
         self.plane = plane
         self._authenticator = authenticator
-        self._own_keys = own_keys
+        self._own_routes = own_routes
         self._header_rules = header_rules
         self._forwarding = forwarding
         self._recorder = recorder
@@ -171,14 +172,18 @@ class Handler:
             check_json(inbound)
         token = bearer(inbound.all(b"authorization"))
         digest = verifier(token)
-        proven = self._authenticator.recall(digest, self._clock()) or await self._prove(token, digest)
+        proven = self._authenticator.recall(digest, self._clock()) or await self._authenticator.prove(
+            token, digest, self._clock
+        )
         record.caller = proven
         if payload.is_eof():
             body = client.whole_body(payload)
         else:
             body = await bodies.arriving(client, payload, plane.body_bytes, record)
             # A slow body must not outlive a revocation.
-            proven = self._authenticator.recall(digest, self._clock()) or await self._prove(token, digest)
+            proven = self._authenticator.recall(digest, self._clock()) or await self._authenticator.prove(
+                token, digest, self._clock
+            )
         record.bytes_in = len(body)
         if len(body) > plane.body_bytes:
             raise refuse(Reason.BODY_TOO_LARGE)
@@ -204,10 +209,14 @@ class Handler:
         record: Record,
     ) -> None:
         record.shape = Shape.PROBLEM
-        if message.path.partition("?")[0] == own_key.PATH:
-            await self._own_key(client, message, inbound, payload, record)
+        path, query, _ = message.path.partition("?")
+        own = self._own_routes.find(message.method, path)
+        if own is not None:
+            if query:
+                raise refuse(Reason.PARAMETER_UNKNOWN)
+            await self._own(own, client, inbound, payload, record)
             return
-        match = plane.routes.match(message.method, message.path)
+        match = self._match(plane, message.method, message.path)
         record.route = match.rule.coordinate
         check_plain(inbound)
         bodies.check_length(inbound, plane.route_body_bytes)
@@ -215,12 +224,12 @@ class Handler:
         if not match.rule.open or b"authorization" in inbound.first:
             token = bearer(inbound.all(b"authorization"))
             digest = verifier(token)
-            record.caller = proven = await self._prove(token, digest)
+            record.caller = proven = await self._authenticator.proven(token, digest, self._clock)
             permitted(_judged(plane, match, proven))  # a refusal need not wait for the body
         late = not payload.is_eof()
         body = await bodies.whole(client, payload, plane.route_body_bytes, record)
         if late and proven is not None:
-            proven = await self._prove(token, digest)
+            proven = await self._authenticator.proven(token, digest, self._clock)
         permission = permitted(_judged(plane, match, proven))
         endpoint = self._endpoint(plane, proven.principal.region if proven else None, inbound, record)
         head = self._forwarding.head(
@@ -237,29 +246,17 @@ class Handler:
             await self._relay(client, endpoint, head, body, permission, record, safe=message.method == "GET")
         )
 
-    async def _own_key(
-        self,
-        client: Connection,
-        message: http.RawRequestMessage,
-        inbound: Inbound,
-        payload: streams.StreamReader,
-        record: Record,
+    async def _own(
+        self, route: OwnRoute[Any], client: Connection, inbound: Inbound, payload: streams.StreamReader, record: Record
     ) -> None:
-        record.route = f"DELETE {own_key.PATH}"
-        if message.path != own_key.PATH:
-            raise refuse(Reason.PARAMETER_UNKNOWN)
-        if message.method != "DELETE":
-            raise MethodNotAllowed(("DELETE",))
-        bodies.check_length(inbound, own_key.BODY_BYTES)
-        token = bearer(inbound.all(b"authorization"))
-        digest = verifier(token)
-        record.caller = proven = await self._prove(token, digest)
-        key_id = own_key.key_only(proven)
+        record.route = f"{route.method} {route.path}"
+        bodies.check_length(inbound, route.body_bytes)
+        admitted = await route.admit(inbound, record)
         late = not payload.is_eof()
-        await bodies.whole(client, payload, own_key.BODY_BYTES, record)
+        body = await bodies.whole(client, payload, route.body_bytes, record)
         if late:
-            await self._prove(token, digest)
-        self._tell(client, record, await self._own_keys.end(key_id))
+            admitted = await route.admit(inbound, record)
+        self._tell(client, record, await route.answer(admitted, body, record))
 
     # Its steps
 
@@ -281,10 +278,14 @@ class Handler:
             record.request_id = request_id(inbound) or record.request_id
         return inbound
 
-    async def _prove(self, token: bytes, digest: bytes) -> Proven:
-        """Who is calling, proven now; `digest` is the token's verifier."""
-        remembered = self._authenticator.recall(digest, self._clock())
-        return remembered or await self._authenticator.prove(token, digest, self._clock)
+    def _match(self, plane: Plane, method: str, target: str) -> RouteMatch:
+        try:
+            return plane.routes.match(method, target)
+        except Refused:
+            ours = self._own_routes.methods(target.partition("?")[0])
+            if ours:
+                raise MethodNotAllowed(ours) from None
+            raise
 
     def _shape(self, inbound: Inbound) -> Shape:
         values = inbound.all(b"accept")
@@ -335,11 +336,12 @@ class Handler:
 
     # Answers of our own
 
-    def _tell(self, client: Connection, record: Record, body: bytes) -> None:
-        record.status = 200
+    def _tell(self, client: Connection, record: Record, reply: Reply) -> None:
+        record.status = reply.status
         record.keep_alive = record.keep_alive and not self.draining
-        notice = record.caller.notice if record.caller else b""
-        client.write(answer(200, Shape.GRAPHQL, body, record.request_id, close=not record.keep_alive, extra=notice))
+        extra = reply.extra + (record.caller.notice if record.caller else b"")
+        close = not record.keep_alive
+        client.write(answer(reply.status, Shape.GRAPHQL, reply.body, record.request_id, close=close, extra=extra))
 
     def _refuse(
         self, client: Connection, payload: streams.StreamReader, record: Record, deny: Deny, extra: bytes = b""

@@ -1,26 +1,28 @@
 """`DELETE /keys/self`: a key ends itself, as whoever holds one that leaked can do at once and without a person."""
 
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
 import structlog
 
+from gateway.core.credential import bearer
 from gateway.core.decision import Reason, Unavailable, refuse
+from gateway.core.headers import Inbound
 from gateway.core.ledger import ActRefused, Who
 from gateway.core.records import Fault, RevokedWhy
 from gateway.core.times import iso_time
-from gateway.core.token import Prefixes
+from gateway.core.token import Prefixes, verifier
 from gateway.keys.keeper import Keeper
 from gateway.metrics import Metrics
-from gateway.proxy.authenticate import CredentialRefused, Proven
+from gateway.proxy.authenticate import Authenticator, CredentialRefused, Proven
+from gateway.proxy.own_routes import Reply
+from gateway.proxy.record import Record
 from gateway.store.contract import Store, StoreUnavailable
 
 _log: Final = structlog.get_logger()
-
-# Looked at before the routes of the settings, so that no rule there and no report mode changes who may do this.
-PATH: Final = "/keys/self"
-BODY_BYTES: Final = 1024  # Nothing is expected in it; some clients send an empty object with every request.
 
 _NOT_REPLICATED: Final = (
     "The key has ended, but no replica of the store has confirmed it yet. Should the store fail over at this moment, it"
@@ -28,20 +30,32 @@ _NOT_REPLICATED: Final = (
 )
 
 
-class OwnKeys:
+@dataclass(frozen=True, slots=True)
+class OwnKey:
     """Ends keys for their holders, who need no scope for it: a key may always be got rid of."""
 
-    def __init__(self, store: Store, prefixes: Prefixes, metrics: Metrics) -> None:
-        self._store = store
-        self._prefixes = prefixes
-        self._metrics = metrics
+    store: Store
+    prefixes: Prefixes
+    authenticator: Authenticator
+    clock: Callable[[], int]
+    metrics: Metrics
+    method: str = "DELETE"
+    path: str = "/keys/self"
+    body_bytes: int = 1024  # Nothing is expected in it; some clients send an empty object with every request.
 
-    async def end(self, key_id: str) -> bytes:
-        """The key has ended, for every request from now on; what its holder is told, as JSON.
+    async def admit(self, inbound: Inbound, record: Record) -> str:
+        """The id of the key that is calling; anybody else is refused."""
+        token = bearer(inbound.all(b"authorization"))
+        record.caller = proven = await self.authenticator.proven(token, verifier(token), self.clock)
+        return _key_only(proven)
+
+    async def answer(self, admitted: str, body: bytes, record: Record) -> Reply:  # noqa: ARG002 - the route's
+        """The key has ended, for every request from now on; its holder is told so.
 
         Raises `Unavailable` when the store could not keep it, or nobody can tell: which of the two is the reason.
         """
-        keeper = Keeper(self._store, Who(f"key:{key_id}", "traffic"), secrets.token_bytes, self._prefixes)
+        key_id = admitted
+        keeper = Keeper(self.store, Who(f"key:{key_id}", "traffic"), secrets.token_bytes, self.prefixes)
         try:
             done = await keeper.revoke_key(key_id, RevokedWhy.BY_HOLDER)
         except StoreUnavailable as error:
@@ -53,13 +67,13 @@ class OwnKeys:
         revoked_at = next((key.revoked_at for key in done.changes.keys), None) or done.at
         told: dict[str, object] = {"id": key_id, "revoked_at": iso_time(revoked_at), "replicated": done.replicated}
         if not done.replicated:
-            self._metrics.unreplicated += 1
+            self.metrics.unreplicated += 1
             _log.warning("no replica confirmed a revocation", key=key_id)
             told["warning"] = _NOT_REPLICATED
-        return orjson.dumps(told)
+        return Reply(orjson.dumps(told))
 
 
-def key_only(proven: Proven) -> str:
+def _key_only(proven: Proven) -> str:
     """The id of the key that is calling; anybody else is refused."""
     if proven.key_id is None:
         raise refuse(Reason.KEYS_ONLY, "A user token ends by itself, or with its user.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.core.audit import Numbered, Seal
-from gateway.core.ledger import Act, ActRefused, Asked, Done, Snapshot
+from gateway.core.ledger import Act, ActRefused, Asked, Done, Item, ItemKind, Snapshot
 from gateway.core.records import App, Developer, KeyRecord, User, UserTokenRecord
 
 
@@ -47,6 +47,21 @@ class FoundUserToken:
     app: App
 
 
+@dataclass(frozen=True, slots=True)
+class FoundUser:
+    """An app, and the user of it that was asked for, if it has one: other issuers' users need not be known here."""
+
+    user: User | None
+    app: App
+
+
+# What a key was used for on one day: its id, the day (whole days since 1970, UTC), and a scope or one of the two below.
+Use = tuple[str, int, str]
+REQUESTS: Final = "*"  # every request that was allowed
+REFUSED: Final = "!"  # every time that it was presented, whole, after its end
+USE_DAYS: Final = 90  # how many days of it are kept
+
+
 class Store(Protocol):
     """Every method raises `StoreUnavailable` when the store is away. A change and its audit event are one act."""
 
@@ -67,6 +82,12 @@ class Store(Protocol):
 
     async def find_user_token(self, token_id: str) -> FoundUserToken | None:
         """The user token with this id, its user and its app, or None."""
+
+    async def find_user(self, app_id: str, user_id: str) -> FoundUser | None:
+        """The app with this id and what is known of a user of it, or None when there is no such app."""
+
+    async def find_item(self, kind: ItemKind, item_id: str) -> Item | None:
+        """The item of this kind with this id, whoever owns it, or None. It may have ended."""
 
     # Acts
 
@@ -97,6 +118,12 @@ class Store(Protocol):
 
     def developers(self, app_id: str | None = None) -> AsyncIterator[Developer]:
         """All roles that people have, or those in one app."""
+
+    def items(self, kind: ItemKind, owner: str | None = None) -> AsyncIterator[Item]:
+        """All items of a kind, or those of one owner. Some may have ended."""
+
+    async def sweep(self) -> int:
+        """Forget items that ended a day ago or earlier, some thousands at most; how many it forgot."""
 
     # Audit. A chain is named `<identity of the store>/<part>`; one that was imported keeps its name.
 
@@ -131,6 +158,12 @@ class Store(Protocol):
 
     async def last_used(self, key_ids: Sequence[str]) -> dict[str, int]:
         """When these keys were last used, as far as it was noted."""
+
+    async def note_uses(self, uses: Mapping[Use, int]) -> None:
+        """Add to the counts of what keys were used for. Days older than `USE_DAYS` are forgotten."""
+
+    async def uses(self, key_ids: Sequence[str]) -> dict[Use, int]:
+        """What these keys were used for, as far as it was noted."""
 
     # Life
 
