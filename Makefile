@@ -23,7 +23,7 @@ run: .venv/.run
 
 test: .venv/.test packages
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest --cov --cov-report= $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --fail-under=92
 	$(BIN)/coverage report --include='gateway/core/*' --fail-under=100
 

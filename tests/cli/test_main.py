@@ -60,7 +60,9 @@ def test_every_command_has_help(name: str) -> None:
     assert "Usage: " in result.output
 
 
-@pytest.mark.parametrize(("group", "name"), [(group, name) for group, names in CONTRACT.items() for name in names])
+@pytest.mark.parametrize(
+    ("group", "name"), [(group, name) for group, names in CONTRACT.items() for name in sorted(names)]
+)
 def test_every_command_of_the_contract(group: str, name: str) -> None:
     """A script could not rely on a command, on --config, --data and --json, or on the exit codes."""
     result = CliRunner().invoke(application(group), [group, name, "--help"])

@@ -178,6 +178,13 @@ def _given(policy: FieldPolicy, arguments: Mapping[str, Any]) -> list[tuple[Any,
     return [(argument, arguments.get(name, ABSENT)) for name, argument in policy.arguments.items()]
 
 
+class Strange:
+    """A value of no kind that a message can hold."""
+
+    def __repr__(self) -> str:
+        return "strange"
+
+
 NOBODY: list[Any] = [ABSENT, None]
 SOMEBODY_ELSE: list[Any] = [
     OTHER_USER,
@@ -189,7 +196,7 @@ SOMEBODY_ELSE: list[Any] = [
     False,
     0,
     {"eq": OWN_USER},
-    object(),
+    Strange(),
 ]
 
 
