@@ -349,6 +349,7 @@ def _rules(settings: Settings) -> list[RouteRule]:
             own_user=route.own_user,
             query=frozenset(route.query),
             own_user_query=route.own_user_query,
+            deletes_user=route.deletes_user,
             open=route.open,
         )
         for route in settings.routes

@@ -9,7 +9,7 @@ import pytest
 # Before they are imported: their assertions are to say what was found, as those of tests do.
 pytest.register_assert_rewrite(
     *(f"tests.store.{name}" for name in ("acts", "crashing", "place", "racing")),
-    *(f"tests.store.checks_{name}" for name in ("acts", "found", "life", "lists")),
+    *(f"tests.store.checks_{name}" for name in ("acts", "found", "items", "life", "lists")),
 )
 
 from tests.support.examples import load_profile  # noqa: E402

@@ -161,6 +161,11 @@ class _Compiler:
                 for argument, definition in member.fields[name].args.items()
                 if argument not in field.args
             ),
+            deletes=_unique(
+                mark.deletes_user
+                for mark in self._marks.at(*(f"{member}.{name}" for member in family))
+                if mark.deletes_user is not None
+            ),
         )
 
     def _argument(
@@ -201,7 +206,9 @@ class _Compiler:
             concerns = Caller.BOTH
         elif any(mark.keys_only or mark.own_user for mark in marks):
             concerns = Caller.USER
-        return InputPolicy(coordinate, kind, marks, leads_to_user, leads_to_app, concerns)
+        within = (*marks, *self._marks.within(named))
+        needs = _unique(Need(mark.coordinate, mark.scopes) for mark in within if mark.scopes)
+        return InputPolicy(coordinate, kind, marks, leads_to_user, leads_to_app, concerns, needs)
 
 
 def _demands(marks: tuple[Mark, ...]) -> Demands:

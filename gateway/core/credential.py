@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.core.decision import Reason, refuse
+from gateway.core.jwt_text import MAX_JWT, is_jwt
 from gateway.core.principal import KeyPrincipal, UserPrincipal
 from gateway.core.records import App, Fault, KeyRecord, User, UserTokenRecord, ends_at, key_fault, user_token_fault
 
-# The longest token of ours is 323 characters (the seed's shape); the rest is room for JWTs of modest size. It bounds
-# what is hashed for a stranger.
+# The longest token of ours is 323 characters (the seed's shape). It bounds what is hashed for a stranger.
 MAX_TOKEN: Final = 512
 
 # RFC 6750 2.1: credentials = "Bearer" 1*SP b64token. RFC 9110 11.1: the scheme is case-insensitive. Possessive
@@ -20,15 +20,16 @@ _BEARER: Final = re.compile(rb"(?i:Bearer) ++([A-Za-z0-9._~+/-]++=*+)")
 _NO_VERIFIER: Final = bytes(32)
 
 
-def bearer(values: Sequence[bytes]) -> bytes:
+def bearer(values: Sequence[bytes], *, jwts: bool = False) -> bytes:
     """The one bearer token of the request, given every Authorization header's value. Raises nothing but `Refused`.
 
     A second header is refused even when it repeats the first: whoever reads one only must not read another than ours.
+    With `jwts` a token may be longer, if it has the shape of one.
     """
     if len(values) != 1:
         raise refuse(Reason.CREDENTIAL_MALFORMED if values else Reason.CREDENTIAL_MISSING)
     match = _BEARER.fullmatch(values[0])
-    if match is None or len(match[1]) > MAX_TOKEN:
+    if match is None or (len(match[1]) > MAX_TOKEN and not (jwts and len(match[1]) <= MAX_JWT and is_jwt(match[1]))):
         raise refuse(Reason.CREDENTIAL_MALFORMED)
     return match[1]
 

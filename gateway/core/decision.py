@@ -176,8 +176,23 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Deletion:
+    """A user who is gone once the request has succeeded, and whose tokens then end.
+
+    `key` is the member of a GraphQL answer that tells whether it has; None where the status alone does. `conditional`
+    says that the member is left out where @skip or @include did so.
+    """
+
+    user_id: str
+    key: str | None = None
+    conditional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Allow:
     """The request may be forwarded. Only `verdict` builds one."""
+
+    deletions: tuple[Deletion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +250,7 @@ class Reported:
     """The request would have been refused, and report mode lets it through. Only `verdict` builds one."""
 
     deny: Deny
+    deletions: tuple[Deletion, ...] = ()
 
 
 Decision = Allow | Reported | Deny
@@ -243,17 +259,24 @@ Permission = Allow | Reported
 _ALLOW: Final = Allow()
 
 
-def verdict(findings: Collection[Finding], *, report: bool = False, hide_unknown: bool = False) -> Decision:
+def verdict(
+    findings: Collection[Finding],
+    *,
+    deletions: tuple[Deletion, ...] = (),
+    report: bool = False,
+    hide_unknown: bool = False,
+) -> Decision:
     """Allow when nothing was found; in report mode let pass what is reportable; deny everything else.
 
-    Findings that are `firm` are never let pass: an unknown field of the root is one nobody has decided about.
+    Findings that are `firm` are never let pass: an unknown field of the root is one nobody has decided about. Whatever
+    passes carries its `deletions` with it.
     """
     if not findings:
-        return _ALLOW
+        return Allow(deletions) if deletions else _ALLOW
     found = tuple(dict.fromkeys(findings))
     deny = Deny(found, hide_unknown)
     if report and all(map(_reportable, found)):
-        return Reported(deny)
+        return Reported(deny, deletions)
     return deny
 
 

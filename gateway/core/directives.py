@@ -39,6 +39,8 @@ directive @keysOnly on
 "Refused to everyone through the gateway."
 directive @closed on
   FIELD_DEFINITION | OBJECT | INTERFACE | SCALAR | ENUM | ARGUMENT_DEFINITION | INPUT_FIELD_DEFINITION
+"Once it has succeeded, the user that this argument names is gone, and so are the user's tokens."
+directive @deletesUser(argument: String!) on FIELD_DEFINITION
 "What one selection costs, for the cost limit."
 directive @cost(weight: Int!, multipliers: [String!]) on FIELD_DEFINITION
 
@@ -80,6 +82,7 @@ class Mark:
     own_user: Absent | None = None
     own_app: Absent | None = None
     any_user: bool = False
+    deletes_user: str | None = None
 
     @property
     def refuses_users(self) -> bool:
@@ -145,6 +148,7 @@ def mark_from(coordinate: str, directives: Iterable[DirectiveNode]) -> Mark | No
         own_user=_absent(uses.get("ownUser")),
         own_app=_absent(uses.get("ownApp")),
         any_user="anyUser" in uses,
+        deletes_user=named_argument(uses["deletesUser"]) if "deletesUser" in uses else None,
     )
 
 
@@ -159,6 +163,12 @@ def argument(directive: DirectiveNode, name: str) -> ValueNode | None:
         if node.name.value == name:
             return node.value
     return None
+
+
+def named_argument(directive: DirectiveNode) -> str:
+    """The argument that `@deletesUser` names; empty where it names none."""
+    value = argument(directive, "argument")
+    return value.value if isinstance(value, StringValueNode) else ""
 
 
 def strings(value: ValueNode | None) -> Iterator[str]:

@@ -1,13 +1,16 @@
 """The decision: a caller, an operation and its variables against the policy."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
-from gateway.core.decision import Decision, Finding, Reason, scope_missing, verdict
+from gateway.core.decision import Decision, Deletion, Finding, Reason, scope_missing, verdict
 from gateway.core.operation import Given, Operation
 from gateway.core.policy import Caller, Policy, UserScoping
 from gateway.core.principal import KeyPrincipal, Principal, UserPrincipal
 from gateway.core.values import ABSENT, Judgement, TooManyValues, Variables, literal
+from gateway.core.wishes import user_faults
+
+_NO_STRING: Final = "The id of a user to be deleted must be a string."
 
 
 def decide(policy: Policy, principal: Principal, operation: Operation, variables: Mapping[str, Any]) -> Decision:
@@ -21,8 +24,31 @@ def decide(policy: Policy, principal: Principal, operation: Operation, variables
     else:
         found = _user_findings(policy, principal, operation, variables)
         caller = Caller.USER
+    deletions: tuple[Deletion, ...] = ()
+    if operation.deleting:
+        deletions = _deletions(principal, operation, variables, found)
     hide = bool(found and policy.options.introspection.closed_to & caller)
-    return verdict(found, report=policy.options.report, hide_unknown=hide)
+    return verdict(found, deletions=deletions, report=policy.options.report, hide_unknown=hide)
+
+
+def _deletions(
+    principal: Principal, operation: Operation, sent: Mapping[str, Any], found: list[Finding]
+) -> tuple[Deletion, ...]:
+    """The users whom the operation deletes. A user token that names nobody means its own user; a key, nobody."""
+    variables = Variables(sent, operation.variables)
+    own = principal.user_id if isinstance(principal, UserPrincipal) else None
+    deletions = {}
+    for each in operation.deleting:
+        value = None if each.value is None else literal(each.value, variables)
+        user_id = own if value is None or value is ABSENT else value
+        if isinstance(user_id, str):
+            # What is no user id has no tokens.
+            if not any(user_faults(user_id, None)):
+                deletions[Deletion(user_id, each.key, each.conditional)] = None
+        elif user_id is not None:
+            # A number, as GraphQL takes one for an ID: servers write large ones in different ways.
+            found.append(Finding(Reason.DOCUMENT_INVALID, each.coordinate, each.path, detail=_NO_STRING))
+    return tuple(deletions)
 
 
 def _user_findings(

@@ -34,6 +34,9 @@ class ActReason(StrEnum):
     CODE_INVALID = "code_invalid"
     TOKEN_INVALID = "token_invalid"  # noqa: S105 - as above
     REPEAT_DIFFERS = "repeat_differs"
+    REPEATED = "repeated"
+    CHANGED_SINCE = "changed_since"
+    ROLE_MISSING = "role_missing"
 
 
 class ActRefused(Exception):

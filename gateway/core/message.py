@@ -61,7 +61,7 @@ _decode: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_con
 
 def message_from(body: bytes, *, max_depth: int = MAX_DEPTH) -> Message:
     """The message in a body, or `Refused` with `message_malformed` or `message_too_deep`; never anything else."""
-    members = _members(_json(body, max_depth))
+    members = _members(json_value(body, max_depth))
     query = members.get("query")
     if type(query) is not str:
         raise _malformed("The member 'query' must be a string.")
@@ -97,7 +97,8 @@ def _check_extensions(extensions: object) -> None:
         raise _malformed("Persisted queries are not supported; send the document in 'query'.")
 
 
-def _json(body: bytes, max_depth: int) -> object:
+def json_value(body: bytes, max_depth: int = MAX_DEPTH) -> object:
+    """The JSON value in a body that every parser reads alike, or `Refused`; never anything else."""
     brackets = body.count(b"{") + body.count(b"[")
     if brackets > MAX_BRACKETS:
         raise refuse(Reason.MESSAGE_TOO_DEEP, "It has too many lists and objects.")

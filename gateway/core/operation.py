@@ -11,6 +11,7 @@ from typing import Final, cast
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLInterfaceType,
     GraphQLObjectType,
     GraphQLUnionType,
@@ -26,10 +27,11 @@ from graphql import (
 
 from gateway.core.decision import Finding, Reason, Refused, refuse
 from gateway.core.document import DocumentLimits, Selection, document_from
-from gateway.core.policy import Caller, Demands, FieldPolicy, InputPolicy, Need, Policy
+from gateway.core.policy import Caller, Demanded, Demands, FieldPolicy, InputPolicy, Need, Policy
 
 _COMPOSITE: Final = (GraphQLObjectType, GraphQLInterfaceType, GraphQLUnionType)
 _META: Final = frozenset({"__schema", "__type"})
+_CONDITIONS: Final = frozenset({"skip", "include"})
 _SHOWN: Final = 80  # Characters of a name in a path: each finding holds its path, and the client chooses the names.
 
 
@@ -60,11 +62,28 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
+class Deleting:
+    """One selection that deletes a user: how its outcome is found in the answer, and the value that names the user, as
+    written, None where it is absent.
+
+    `key` is its response key, None below the root, where an answer is not searched for it. `conditional` tells that
+    @skip or @include stand on the way to it, so that it may not run at all.
+    """
+
+    key: str | None
+    conditional: bool
+    coordinate: str
+    path: str
+    value: ValueNode | None
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """An analysed operation: what decides about it for either kind of caller but for the values of variables.
 
     `key_findings` and `user_findings` hold whatever the variables are; `demands` are the scopes a key must hold;
-    `key_values` and `user_values` wait for the variables. `names` is how logs name it: name, type, root fields. Valid
+    `key_values` and `user_values` wait for the variables. `demanded` is what its use counts as, `deleting` the
+    selections that delete users. `names` is how logs name it: name, type, root fields. Valid
     for the policy it was analysed under, and no other.
     """
 
@@ -78,6 +97,8 @@ class Operation:
     user_findings: tuple[Finding, ...]
     key_values: tuple[Given, ...]
     user_values: tuple[Given, ...]
+    demanded: Demanded
+    deleting: tuple[Deleting, ...]
 
 
 def analyse(
@@ -109,6 +130,8 @@ def analyse(
         user_findings=tuple(finding for caller, finding in walk.findings if caller & Caller.USER),
         key_values=tuple(given for caller, given in walk.values if caller & Caller.KEY),
         user_values=tuple(given for caller, given in walk.values if caller & Caller.USER),
+        demanded=Demanded(tuple(dict.fromkeys((*walk.demands, *walk.needs)))),
+        deleting=tuple(walk.deleting),
     )
 
 
@@ -131,12 +154,14 @@ def _check_conditions(policy: Policy, conditions: Iterable[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A selection set waiting to be walked: on which type (None below an unknown field), for whom, and where."""
+    """A selection set waiting to be walked: on which type (None below an unknown field), for whom, and where; with
+    `conditional`, @skip or @include stand on the way there."""
 
     type_name: str | None
     selection_set: SelectionSetNode
     caller: int
     path: str
+    conditional: bool = False
 
 
 class _Walk:
@@ -152,6 +177,8 @@ class _Walk:
         self.demands: dict[Need, Demand] = {}
         self.findings: list[tuple[int, Finding]] = []
         self.values: list[tuple[int, Given]] = []
+        self.needs: dict[Need, None] = {}
+        self.deleting: list[Deleting] = []
 
     def run(self, root: str, selection_set: SelectionSetNode) -> None:
         self._demand(self._policy.types[root], Caller.BOTH, "", root)
@@ -163,22 +190,26 @@ class _Walk:
                     self._field(node, place)
                 elif isinstance(node, InlineFragmentNode):
                     condition = node.type_condition.name.value if node.type_condition else place.type_name
-                    self._enter(condition, node.selection_set, place, place.caller)
+                    self._enter(condition, node, node.selection_set, place, place.caller)
                 else:
-                    self._spread(node.name.value, place)
+                    self._spread(node, place)
 
     def _find(self, caller: int, reason: Reason, coordinate: str, path: str, selected: str) -> None:
         self.findings.append((caller, Finding(reason, coordinate, path, selected=selected)))
 
     # Fragments
 
-    def _spread(self, name: str, place: _Place) -> None:
+    def _spread(self, node: FragmentSpreadNode, place: _Place) -> None:
+        name = node.name.value
         fragment = self._fragments[name]
         seen = self._visited.get(name, Caller.NONE)
-        if self._enter(fragment.type_condition.name.value, fragment.selection_set, place, place.caller & ~seen):
+        condition = fragment.type_condition.name.value
+        if self._enter(condition, node, fragment.selection_set, place, place.caller & ~seen):
             self._visited[name] = seen | place.caller
 
-    def _enter(self, condition: str | None, selection_set: SelectionSetNode, place: _Place, caller: int) -> bool:
+    def _enter(
+        self, condition: str | None, node: Selection, selection_set: SelectionSetNode, place: _Place, caller: int
+    ) -> bool:
         """Walk a fragment for the callers it has not been walked for; False where its type cannot occur."""
         if condition is not None and condition != place.type_name:
             if not self._overlaps(condition, place.type_name):
@@ -186,7 +217,8 @@ class _Walk:
                 return False
             self._demand(self._policy.types[condition], place.caller, place.path, condition)
         if caller:
-            self._pending.append(_Place(condition, selection_set, caller, place.path))
+            conditional = place.conditional or _conditional(node)
+            self._pending.append(_Place(condition, selection_set, caller, place.path, conditional))
         return True
 
     def _overlaps(self, condition: str, type_name: str | None) -> bool:
@@ -276,6 +308,8 @@ class _Walk:
         if not caller:
             return
         self._arguments(node, field, caller, path)
+        if field.deletes:
+            self._deletes(node, field, place, path)
         composite = isinstance(field.type, _COMPOSITE)
         if composite != (node.selection_set is not None):
             self._find(caller, Reason.DOCUMENT_INVALID, field.coordinate, path, field.coordinate)
@@ -298,12 +332,23 @@ class _Walk:
                 self.demands.setdefault(need, Demand(need, path))
         return caller
 
+    def _deletes(self, node: FieldNode, field: FieldPolicy, place: _Place, path: str) -> None:
+        given = {argument.name.value: argument.value for argument in node.arguments or ()}
+        # Below the root a fragment that is spread in several places is walked once: one of them would speak for all.
+        key = None if place.path else (node.alias or node.name).value
+        conditional = place.conditional or _conditional(node)
+        for name in field.deletes:
+            coordinate = f"{field.coordinate}({name}:)"
+            self.deleting.append(Deleting(key, conditional, coordinate, path, given.get(name)))
+
     def _arguments(self, node: FieldNode, field: FieldPolicy, caller: int, path: str) -> None:
         given = {argument.name.value: argument.value for argument in node.arguments or ()}
         for name in given:
             if name not in field.arguments:
                 unknown = f"{field.coordinate}({name}:)"
                 self._find(caller, Reason.ARGUMENT_UNKNOWN, unknown, path, field.coordinate)
+            else:
+                self.needs.update(dict.fromkeys(field.arguments[name].needs))
         for kind in (Caller.KEY, Caller.USER):
             judged = (
                 *((policy, given.get(name)) for name, policy in field.arguments.items() if policy.concerns & kind),
@@ -311,6 +356,10 @@ class _Walk:
             )
             if caller & kind and (judged or (kind is Caller.USER and field.user_context_root)):
                 self.values.append((kind, Given(field, path, judged)))
+
+
+def _conditional(node: Selection) -> bool:
+    return any(directive.name.value in _CONDITIONS for directive in node.directives or ())
 
 
 def _invalid(detail: str) -> Refused:

@@ -71,6 +71,19 @@ class Need:
         return False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Demanded:
+    """What an operation demands of keys; told apart by identity, so that its uses are counted without comparing."""
+
+    needs: tuple[Need, ...]
+
+    def used(self, held: frozenset[str]) -> frozenset[str]:
+        """The scopes of a key that holds these without which it would not have passed, or not by that road: of several
+        that would do, the first."""
+        met = (next((inner for inner in need.scopes if inner <= held), frozenset[str]()) for need in self.needs)
+        return frozenset[str]().union(*met)
+
+
 @dataclass(frozen=True, slots=True)
 class Demands:
     """What a selection, or naming a type, demands. `closed` and `keys_only` are the coordinates that carry the
@@ -88,7 +101,7 @@ class InputPolicy:
     `marks` are its own, those of its type and, for an argument, those of the same argument on the interfaces and
     implementations that its field stands for. `leads_to_user` and `leads_to_app` tell that an input field below names
     the caller and must not be absent, which makes this one required as well. `concerns` are the callers for whom a
-    value can matter at all.
+    value can matter at all. `needs` are the scopes that it, or anything that a value can hold, demands of keys.
     """
 
     coordinate: str
@@ -97,6 +110,7 @@ class InputPolicy:
     leads_to_user: bool
     leads_to_app: bool
     concerns: int
+    needs: tuple[Need, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +119,7 @@ class FieldPolicy:
 
     `user_context_root` marks the root fields that must name the user under `UserScoping.ARGUMENTS`. `implied` are the
     arguments that implementations have beside those of an interface's field: never given, and judged as absent.
+    `deletes` are the arguments that name users whom it deletes.
     """
 
     coordinate: str
@@ -113,6 +128,7 @@ class FieldPolicy:
     user_context_root: bool
     arguments: Mapping[str, InputPolicy]
     implied: tuple[InputPolicy, ...]
+    deletes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

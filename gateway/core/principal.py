@@ -31,10 +31,13 @@ class KeyPrincipal:
 
 @dataclass(frozen=True, slots=True)
 class UserPrincipal:
-    """An SDK user of an app, proven: everything, but only in the context of `user_id`, until `expires_at`."""
+    """An SDK user of an app, proven: everything, but only in the context of `user_id`, until `expires_at`.
+
+    `token_id` is None where another issuer's token proved it, of which nothing is kept.
+    """
 
     user_id: str
-    token_id: str
+    token_id: str | None
     app_id: str
     region: str
     expires_at: int
@@ -42,7 +45,7 @@ class UserPrincipal:
     @property
     def ids(self) -> tuple[str, ...]:
         """Everything it depends on, as the store names what has ended."""
-        return self.token_id, self.user_id, self.app_id
+        return (self.user_id, self.app_id) if self.token_id is None else (self.token_id, self.user_id, self.app_id)
 
 
 Principal = KeyPrincipal | UserPrincipal

@@ -144,6 +144,16 @@ class Fault(StrEnum):
     SUPERSEDED = "superseded"  # a user token that was refreshed, and whose last minute is over
     APP_DISABLED = "app_disabled"
     USER_DISABLED = "user_disabled"
+    # Of a token that another issuer made:
+    ALGORITHM = "algorithm"  # none that is taken, or not the one that its key is for
+    HEADER = "header"  # it asks for something that is not known here, or is no credential
+    ISSUER = "issuer"  # nobody whose tokens count
+    ISSUER_KEY = "issuer_key"  # the issuer has no such key
+    SIGNATURE = "signature"
+    AUDIENCE = "audience"  # it is for somebody else
+    CLAIMS = "claims"  # one that is needed is missing, or not what it has to be
+    FOREIGN_APP = "foreign_app"  # the issuer may not speak for it
+    NOT_YET = "not_yet"
 
 
 class KeyState(StrEnum):

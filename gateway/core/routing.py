@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.core.decision import Decision, Finding, Reason, refuse, verdict
+from gateway.core.decision import Decision, Deletion, Finding, Reason, refuse, verdict
 from gateway.core.principal import KeyPrincipal, Principal
 
 # Paths that two servers could take for different ones are not paths here: no escapes, no empty or dotted segments.
@@ -21,7 +21,8 @@ _QUERY_PAIR: Final = re.compile(r"([A-Za-z0-9._~-]+)=((?:[A-Za-z0-9._~:,+@/-]|%[
 @dataclass(frozen=True, slots=True)
 class RouteRule:
     """One rule. `scopes`: what a key must hold, all of it. `own_user`, `own_user_query`: the path or query parameter
-    that must be the user token's own user. `open`: no credential is needed."""
+    that must be the user token's own user. `deletes_user`: the path parameter that names the user whom a success
+    deletes. `open`: no credential is needed."""
 
     method: str
     template: str
@@ -31,12 +32,17 @@ class RouteRule:
     own_user: str | None = None
     query: frozenset[str] = frozenset()
     own_user_query: str | None = None
+    deletes_user: str | None = None
     open: bool = False
 
     @property
     def coordinate(self) -> str:
         """How the rule is named in answers and logs."""
         return f"{self.method} {self.template}"
+
+    def used(self, held: frozenset[str]) -> frozenset[str]:
+        """The scopes of a key that holds these without which it would not have passed."""
+        return self.scopes & held
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,9 @@ def _query(rule: RouteRule, text: str) -> dict[str, str]:
 
 def decide_route(match: RouteMatch, principal: Principal | None, *, report: bool = False) -> Decision:
     """Whether this caller may use this route; `principal` is None on an open route without a credential."""
-    return verdict(list(_findings(match, principal)), report=report)
+    named = match.path.get(match.rule.deletes_user or "")
+    deletions = () if named is None else (Deletion(named),)
+    return verdict(list(_findings(match, principal)), deletions=deletions, report=report)
 
 
 def _findings(match: RouteMatch, principal: Principal | None) -> Iterable[Finding]:

@@ -45,6 +45,7 @@ from gateway.core.directives import (
     integer,
     items,
     mark_from,
+    named_argument,
     redefined,
     scope_lists,
     strings,
@@ -324,10 +325,23 @@ def _absent_faults(directive: DirectiveNode, coordinate: str, _: Node, __: _Scop
     return absent_faults(directive, coordinate)
 
 
+def _deletion_faults(directive: DirectiveNode, coordinate: str, node: Node, _: _Scopes) -> Iterator[str]:
+    name = named_argument(directive)
+    given = next((item for item in getattr(node, "arguments", None) or () if item.name.value == name), None)
+    if given is None:
+        yield f"@deletesUser on {coordinate} names '{name}', which is not an argument of the field."
+        return
+    if print_ast(given.type).rstrip("!") not in ("ID", "String"):
+        yield f"@deletesUser on {coordinate} names '{name}', which must be one user's id: ID or String, and no list."
+    if given.default_value is not None:
+        yield f"{coordinate}({name}:) has a default; the upstream would delete that user where the request names nobody."
+
+
 _CHECKS: Final[Mapping[str, Callable[[DirectiveNode, str, Node, _Scopes], Iterator[str]]]] = {
     "requiresScopes": _scope_faults,
     "cost": _cost_faults,
     "anyUser": _reason_faults,
+    "deletesUser": _deletion_faults,
     "ownUser": _absent_faults,
     "ownApp": _absent_faults,
 }
@@ -338,7 +352,9 @@ def _mark_faults(mark: Mark, node: Node, at_root: bool) -> Iterator[str]:
     root_field = at_root and isinstance(node, FieldDefinitionNode)
     if mark.user_context and not mark.scopes and not root_field:
         yield f"@userContext on {coordinate} says nothing without @requiresScopes; it opens root fields only."
-    if mark.closed and (mark.scopes or mark.authenticated or mark.user_context or mark.keys_only):
+    if mark.closed and (
+        mark.scopes or mark.authenticated or mark.user_context or mark.keys_only or mark.deletes_user is not None
+    ):
         yield f"{coordinate} is @closed, so its other directives say nothing."
     if isinstance(node, InputValueDefinitionNode):
         yield from _value_faults(mark, node)

@@ -104,6 +104,16 @@ def parse_token(text: bytes | str, prefixes: Prefixes) -> Token | Fault:
     return _token(kind, match, token)
 
 
+def minted_id(text: bytes, prefix: str) -> str | None:
+    """The id in a token that was minted with this prefix, or None when there is none in the text. Never raises."""
+    before, _, body = text.partition(b"_")
+    match = _BODY.match(body)
+    if before != prefix.encode("ascii") or match is None:
+        return None
+    checked = _check_digits(text[:-CHECK_DIGITS]).encode("ascii") == text[-CHECK_DIGITS:]
+    return match[1].decode("ascii") if checked else None
+
+
 def verifier(token: bytes) -> bytes:
     """SHA-256 over the whole token as presented: all that is kept of it, here and in the store."""
     return hashlib.sha256(token).digest()

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from gateway.core import lifecycle, people
+from gateway.core import deletion, lifecycle, people
 from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Decide, Done, Snapshot, Who
 from gateway.core.lifecycle import NewKey
 from gateway.core.people import NewUserToken
@@ -74,6 +74,7 @@ class Keeper:
     who: Who
     entropy: Callable[[int], bytes] = field(repr=False)
     prefixes: Prefixes
+    around: Callable[[Act], Act] = lambda act: act  # what a caller wants to see done with each act, in the same one
 
     # Apps
 
@@ -189,6 +190,14 @@ class Keeper:
         asked = Asked(app_id, user_id=user_id)
         return await self._do(asked, lambda seen: people.end_user_tokens(seen, user_id, self.who))
 
+    async def delete_user(self, app_id: str, user_id: str) -> Done:
+        """End a user for good, a tombstone left, whether or not the store knows of it. `changes` is empty when it had
+        been deleted before."""
+        await self._require(app_id, user_faults(user_id, None))
+        return await self._do(
+            deletion.asked_of(app_id, user_id), lambda seen: deletion.delete_user(seen, user_id, self.who)
+        )
+
     async def end_app_tokens(self, app_id: str) -> Done:
         """End every token that any user of an app has now."""
         return await self._do(Asked(app_id), lambda seen: people.end_app_tokens(seen, self.who))
@@ -212,7 +221,7 @@ class Keeper:
     async def _do(self, asked: Asked, decide: Decide) -> Done:
         if not _APP_ID.match(asked.app_id):
             raise _no_app(asked.app_id)
-        act = Act(asked, decide)
+        act = self.around(Act(asked, decide))
         try:
             return await self._once(act)
         except StoreUnavailable as error:

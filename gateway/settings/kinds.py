@@ -115,6 +115,12 @@ RegionName = Annotated[
 TokenPrefix = Annotated[
     str, _matching(r"[a-z][a-z0-9]{0,15}", "must be at most 16 small letters and digits, a letter first")
 ]
+OperatorName = Annotated[
+    str, _matching(r"[a-z0-9][a-z0-9._-]{0,63}", "must be at most 64 small letters, digits and . _ -")
+]
+TokenDigest = Annotated[
+    str, _matching(r"[0-9a-f]{64}", "must be the 64 hex digits that 'gateway operators token' printed")
+]
 StoreIdentity = Annotated[
     str, _matching(r"[0-9a-f]{32}", "must be the 32 hex digits that 'gateway store init' printed")
 ]

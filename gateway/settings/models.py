@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from gateway.settings.api import Api
 from gateway.settings.kinds import (
     Address,
     Count,
@@ -291,6 +292,7 @@ class Settings(Section):
     rotation: Rotation = Rotation()
     audit: Audit = Audit()
     tokens: Tokens = Tokens()
+    api: Api = Api()
     realm: Realm = Field(default="gateway", description="The realm named in `WWW-Authenticate`.")
     regions: Mapping[RegionName, Region] = Field(description="The regions, each under its name.")
     default_region: str = Field(

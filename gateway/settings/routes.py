@@ -50,6 +50,11 @@ class Route(Section):
     own_user_query: str | None = Field(
         default=None, description="The query parameter that must be the user token's own user, byte for byte."
     )
+    deletes_user: str | None = Field(
+        default=None,
+        description="The path parameter that names a user who is deleted: once a request has succeeded, the user's tokens"
+        " end.",
+    )
     open: Switch = Field(
         default=False, description="Whether no credential is needed; one that is presented is judged still."
     )
@@ -68,9 +73,10 @@ class Route(Section):
         return {
             f"must not cover {self._kept()}, which the gateway keeps for itself": self._kept() != "",
             "own_user must name a {parameter} of the path": self.own_user not in (None, *named),
+            "deletes_user must name a {parameter} of the path": self.deletes_user not in (None, *named),
             "own_user_query must be one of query": self.own_user_query not in (None, *self.query),
-            "an open route must not have scopes, users, own_user or own_user_query": self.open
-            and (bool(self.scopes) or self.users or own),
+            "an open route must not have scopes, users, own_user, own_user_query or deletes_user": self.open
+            and (bool(self.scopes) or self.users or own or self.deletes_user is not None),
             "own_user and own_user_query need users: true": closed and own and not self.users,
             "must name scopes that a key needs, or say keys: false": closed and self.keys and not self.scopes,
             "must not name scopes beside keys: false": closed and not self.keys and bool(self.scopes),
@@ -96,7 +102,14 @@ class Route(Section):
 VENDOR_ROUTES: Final = (
     Route(method="POST", path="/users/auth-code", scopes=("USER_LINK",)),
     Route(method="POST", path="/v2/users/{install_id}/link", scopes=("USER_LINK",)),
-    Route(method="DELETE", path="/users/{user_id}", scopes=("USER_DELETE",), users=True, own_user="user_id"),
+    Route(
+        method="DELETE",
+        path="/users/{user_id}",
+        scopes=("USER_DELETE",),
+        users=True,
+        own_user="user_id",
+        deletes_user="user_id",
+    ),
     Route(method="GET", path="/v2/users/me", keys=False, users=True),
     Route(method="GET", path="/v2/users/{user_id}", scopes=("USER_READ",), users=True, own_user="user_id"),
     Route(method="GET", path="/v2/users/{user_id}/{rest...}", scopes=("USER_READ",), users=True, own_user="user_id"),

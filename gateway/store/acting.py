@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Collection, Iterable
 from typing import Final, TypeVar
 
-from gateway.core.ledger import Asked, Changes, Snapshot
+from gateway.core.ledger import Asked, Changes, Item, ItemKey, Snapshot
 from gateway.core.records import KeyRecord, Role, User, UserTokenRecord
 from gateway.store import rows
 
@@ -37,13 +37,17 @@ _NEW_USER: Final = "INSERT INTO user (id, app_id, external_id, switches, cut_at)
 _SAME_USER: Final = "UPDATE user SET external_id = ?3, switches = ?4, cut_at = ?5 WHERE id = ?1 AND app_id = ?2"
 # Of a user that is not there the number is NULL, which the column refuses.
 _USER_NUMBER: Final = "(SELECT number FROM user WHERE app_id = ?2 AND id = ?3)"
-_NEW_TOKEN: Final = f"INSERT INTO user_token VALUES (?1, {_USER_NUMBER}, ?4, ?5, ?6, ?7)"
+_NEW_TOKEN: Final = f"INSERT INTO user_token VALUES (?1, {_USER_NUMBER}, ?4, ?5, ?6, ?7, ?8, ?9)"
 _SAME_TOKEN: Final = f"""
-    UPDATE user_token SET verifier = ?4, created_at = ?5, expires_at = ?6, revoked_at = ?7
+    UPDATE user_token SET verifier = ?4, created_at = ?5, expires_at = ?6, revoked_at = ?7, shutdown_at = ?8,
+        family = ?9
     WHERE id = ?1 AND user = {_USER_NUMBER}
 """
 _KEEP_ROLE: Final = "INSERT INTO role VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET role = excluded.role"
 _DROP_ROLE: Final = "DELETE FROM role WHERE app_id = ? AND email = ?"
+_NEW_ITEM: Final = "INSERT INTO item VALUES (?, ?, ?, ?, ?)"
+_SAME_ITEM: Final = "UPDATE item SET owner = ?3, text = ?4, ends_at = ?5 WHERE kind = ?1 AND id = ?2"
+_DROP_ITEM: Final = "DELETE FROM item WHERE kind = ? AND id = ?"
 
 
 def snapshot(database: sqlite3.Connection, asked: Asked, now: int) -> Snapshot:
@@ -60,6 +64,7 @@ def snapshot(database: sqlite3.Connection, asked: Asked, now: int) -> Snapshot:
         tokens=tokens,
         roles=_roles(database, asked),
         taken=taken | taken_too,
+        items={item.key: item for key in asked.items for item in _items(database, key)},
     )
 
 
@@ -71,13 +76,23 @@ def keep(database: sqlite3.Connection, seen: Snapshot, app_id: str, changes: Cha
         database.execute(_SAME_USER if user.id in seen.users else _NEW_USER, rows.user_row(user))
     for token in changes.tokens:
         database.execute(_SAME_TOKEN if token.id in seen.tokens else _NEW_TOKEN, rows.user_token_row(token))
-    for key in changes.keys:
-        database.execute(_SAME_KEY if key.id in seen.keys else _NEW_KEY, rows.key_row(key))
+    for record in changes.keys:
+        database.execute(_SAME_KEY if record.id in seen.keys else _NEW_KEY, rows.key_row(record))
     for email, role in changes.roles.items():
         if role is None:
             database.execute(_DROP_ROLE, (app_id, email))
         else:
             database.execute(_KEEP_ROLE, (app_id, email, role.value))
+    for item in changes.items:
+        database.execute(_SAME_ITEM if item.key in seen.items else _NEW_ITEM, rows.item_row(item))
+    for key in changes.dropped:
+        database.execute(_DROP_ITEM, key)
+
+
+def erases(seen: Snapshot, changes: Changes) -> bool:
+    """Whether the changes take a person's name out of the store."""
+    before = {user.id: user.external_id for user in seen.users.values()}
+    return any(before.get(user.id) not in {None, user.external_id} for user in changes.users)
 
 
 def _own(
@@ -99,6 +114,10 @@ def _users(database: sqlite3.Connection, asked: Asked) -> list[User]:
         for statement, name in asked_for
         for row in database.execute(statement, (asked.app_id, name)).fetchall()
     ]
+
+
+def _items(database: sqlite3.Connection, key: ItemKey) -> list[Item]:
+    return [rows.item(row) for row in database.execute(rows.FIND_ITEM, key).fetchall()]
 
 
 def _roles(database: sqlite3.Connection, asked: Asked) -> dict[str, Role]:

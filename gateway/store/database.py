@@ -31,6 +31,8 @@ _PRAGMAS: Final = (
     # with them revocations that were reported as done.
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
+    # What is deleted or overwritten is gone from its page, not only from the table.
+    "PRAGMA secure_delete = ON",
     # A file that somebody else made: its triggers and views call nothing dangerous, its pages are checked as they are
     # read.
     "PRAGMA trusted_schema = OFF",
@@ -98,6 +100,21 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
         with suppress(sqlite3.Error):
             database.execute("ROLLBACK")
         raise
+
+
+def erase(database: sqlite3.Connection) -> bool:
+    """Write the log of writes back into the database and empty it, old pages with it; False if somebody reads just
+    now. Never waits, and never raises: it is tried again."""
+    try:
+        ((patience,),) = database.execute("PRAGMA busy_timeout").fetchall()
+        database.execute("PRAGMA busy_timeout = 0")
+        try:
+            ((busy, _, _),) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            database.execute(f"PRAGMA busy_timeout = {int(patience)}")
+    except sqlite3.Error:
+        return False
+    return not busy
 
 
 @contextmanager

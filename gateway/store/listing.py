@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from gateway.core.audit import Numbered, Seal
+from gateway.core.ledger import Item
 from gateway.core.records import App, Developer, KeyRecord, User, UserTokenRecord
 from gateway.store import rows, trail
 from gateway.store.rows import Row
@@ -68,6 +69,14 @@ DEVELOPERS: Final[Listing[Developer]] = Listing(
     """,
     2,
     rows.developer,
+)
+ITEMS: Final[Listing[Item]] = Listing(
+    f"""
+    SELECT i.kind, i.owner, i.id, {rows.ITEM} FROM item i
+    WHERE i.kind = ?2 AND (i.owner, i.id) > (?3, ?4) AND i.owner <= coalesce(?1, x'') ORDER BY i.owner, i.id LIMIT ?5
+    """,
+    3,
+    rows.item,
 )
 EVENTS: Final[Listing[Numbered]] = Listing(
     """

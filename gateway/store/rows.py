@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
+from gateway.core.ledger import Item, ItemKind
 from gateway.core.records import App, Developer, KeyRecord, RevokedWhy, Role, User, UserTokenRecord
-from gateway.store.contract import FoundKey, FoundUserToken
+from gateway.store.contract import FoundKey, FoundUser, FoundUserToken
 
 Row = Sequence[Any]
 _Named = TypeVar("_Named", bound=StrEnum)
@@ -20,13 +21,18 @@ KEY: Final = (
     " k.revoked_at, k.revoked_why, k.successor"
 )
 USER: Final = "u.id, u.app_id, u.external_id, u.switches, u.cut_at"
-USER_TOKEN: Final = "t.id, u.app_id, u.id, t.verifier, t.created_at, t.expires_at, t.revoked_at"  # noqa: S105
+USER_TOKEN: Final = (
+    "t.id, u.app_id, u.id, t.verifier, t.created_at, t.expires_at, t.revoked_at, t.shutdown_at,"  # noqa: S105 - columns
+    " coalesce(t.family, '')"
+)
+ITEM: Final = "i.kind, i.id, i.owner, i.text, i.ends_at"
 
 _KEY_COLUMNS: Final = 12
 _SCOPES: Final = 3  # which of them hold what is not a number or a text in the record
 _WHY: Final = 10
-_USER_TOKEN_COLUMNS: Final = 7
+_USER_TOKEN_COLUMNS: Final = 9
 _USER_COLUMNS: Final = 5
+_APP_COLUMNS: Final = 6
 
 # A look-up of a credential reads the record with the id or, when there is none, its neighbour in the tree, which the
 # store then throws away: an unknown id is not to be told from a known one by the time it takes. (Measured: both 11.1
@@ -41,6 +47,11 @@ FIND_USER_TOKEN: Final = f"""
     WHERE t.id = coalesce((SELECT min(id) FROM user_token WHERE id >= ?1), (SELECT max(id) FROM user_token))
 """
 
+FIND_USER: Final = f"""
+    SELECT {APP}, {USER} FROM app a LEFT JOIN user u ON u.app_id = a.id AND u.id = ?2 WHERE a.id = ?1
+"""
+FIND_ITEM: Final = f"SELECT {ITEM} FROM item i WHERE i.kind = ?1 AND i.id = ?2"
+
 
 def found_key(row: Row) -> FoundKey:
     """The key and its app in a row of `FIND_KEY`."""
@@ -51,6 +62,12 @@ def found_user_token(row: Row) -> FoundUserToken:
     """The user token, its user and their app in a row of `FIND_USER_TOKEN`."""
     rest = row[_USER_TOKEN_COLUMNS:]
     return FoundUserToken(user_token(row[:_USER_TOKEN_COLUMNS]), user(rest[:_USER_COLUMNS]), app(rest[_USER_COLUMNS:]))
+
+
+def found_user(row: Row) -> FoundUser:
+    """The app and the user, if it has that one, in a row of `FIND_USER`."""
+    rest = row[_APP_COLUMNS:]
+    return FoundUser(None if rest[0] is None else user(rest), app(row[:_APP_COLUMNS]))
 
 
 def app(row: Row) -> App:
@@ -74,6 +91,17 @@ def user(row: Row) -> User:
 def user_token(row: Row) -> UserTokenRecord:
     """The user token in a row of `USER_TOKEN`."""
     return UserTokenRecord(*row)
+
+
+def item(row: Row) -> Item:
+    """The item in a row of `ITEM`."""
+    kind, *rest = row
+    return Item(member(ItemKind, kind), *rest)
+
+
+def item_row(record: Item) -> Row:
+    """An item as `item` reads it."""
+    return record.kind, record.id, record.owner, record.text, record.ends_at
 
 
 def developer(row: Row) -> Developer:
@@ -102,8 +130,8 @@ def user_row(record: User) -> Row:
 
 def user_token_row(record: UserTokenRecord) -> Row:
     """A user token as `user_token` reads it."""
-    times = (record.created_at, record.expires_at, record.revoked_at)
-    return record.id, record.app_id, record.user_id, record.verifier, *times
+    times = (record.created_at, record.expires_at, record.revoked_at, record.shutdown_at)
+    return record.id, record.app_id, record.user_id, record.verifier, *times, record.family or None
 
 
 def key_row(record: KeyRecord) -> Row:

@@ -13,12 +13,13 @@ from typing import Final, TypeVar
 
 from gateway.clock import Clock
 from gateway.core.audit import AuditEvent, Numbered, Seal
-from gateway.core.ledger import Act, ActRefused, Asked, Done, Snapshot
+from gateway.core.ledger import Act, ActRefused, Asked, Done, Item, ItemKind, Snapshot
 from gateway.core.records import App, Developer, KeyRecord, User, UserTokenRecord
 from gateway.core.takings import taken_by
+from gateway.core.wishes import DAY
 from gateway.store import acting, listing, rows, trail
-from gateway.store.contract import FoundKey, FoundUserToken, StoreUnavailable
-from gateway.store.database import READER_PATIENCE, connect, reading, transaction, translating, write_ahead
+from gateway.store.contract import FoundKey, FoundUser, FoundUserToken, StoreUnavailable, Use
+from gateway.store.database import READER_PATIENCE, connect, erase, reading, transaction, translating, write_ahead
 from gateway.store.file import check, require_file, require_identity, require_sqlite
 from gateway.store.listing import PAGE, Listing
 from gateway.store.migrations import migrate
@@ -30,6 +31,9 @@ T = TypeVar("T")
 _IDENTITY_SECONDS: Final = 1.0  # How long a replaced file may go unseen, against a system call each time.
 _FIRST: Final = -(2**63)  # comes before every integer
 
+_SWEEP: Final = """
+    DELETE FROM item WHERE (kind, id) IN (SELECT kind, id FROM item WHERE ends_at <= ? ORDER BY ends_at LIMIT 5000)
+"""
 _LEASE: Final = """
     INSERT INTO lease VALUES (?1, ?2, ?4) ON CONFLICT DO UPDATE SET holder = ?2, ends_at = ?4
     WHERE holder = ?2 OR ends_at <= ?3
@@ -63,6 +67,7 @@ class SqliteStore:
         self._used = UsedFile(path)
         self._closing = closing
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
+        self._to_erase = True  # what a process before this one may not have come to
 
     @classmethod
     def open(
@@ -122,6 +127,14 @@ class SqliteStore:
         found = self._found(rows.found_user_token, rows.FIND_USER_TOKEN, token_id)
         return found[0] if found and found[0].record.id == token_id else None
 
+    async def find_user(self, app_id: str, user_id: str) -> FoundUser | None:
+        """The app with this id and what is known of a user of it, or None."""
+        return next(iter(self._found(rows.found_user, rows.FIND_USER, app_id, user_id)), None)
+
+    async def find_item(self, kind: ItemKind, item_id: str) -> Item | None:
+        """The item of this kind with this id, or None."""
+        return next(iter(self._found(rows.item, rows.FIND_ITEM, kind, item_id)), None)
+
     async def look(self, asked: Sequence[Asked]) -> list[Snapshot]:
         """What acts would see now."""
         with translating(self._path), reading(self._reader):
@@ -129,7 +142,9 @@ class SqliteStore:
 
     async def act(self, acts: Sequence[Act]) -> list[Done | ActRefused]:
         """Do each act whole or not at all, in the order given, all in one transaction."""
-        return await self._write(lambda database: self._acted(database, acts)) if acts else []
+        results = await self._write(lambda database: self._acted(database, acts)) if acts else []
+        await self._erase()
+        return results
 
     def apps(self) -> AsyncIterator[App]:
         """All apps."""
@@ -150,6 +165,15 @@ class SqliteStore:
     def developers(self, app_id: str | None = None) -> AsyncIterator[Developer]:
         """All roles that people have, or those in one app."""
         return self._list(listing.DEVELOPERS, app_id, app_id or "", "")
+
+    def items(self, kind: ItemKind, owner: str | None = None) -> AsyncIterator[Item]:
+        """All items of a kind, or those of one owner."""
+        return self._list(listing.ITEMS, owner, kind, owner or "", "")
+
+    async def sweep(self) -> int:
+        """Forget items that ended a day ago or earlier."""
+        await self._erase()
+        return await self._write(lambda database: database.execute(_SWEEP, (self._now() - DAY,)).rowcount)
 
     async def chains(self) -> list[str]:
         """All chains in which there are events."""
@@ -195,6 +219,14 @@ class SqliteStore:
     async def last_used(self, key_ids: Sequence[str]) -> dict[str, int]:
         """When these keys were last used, as far as it was noted."""
         return await self._used.read(key_ids)
+
+    async def note_uses(self, uses: Mapping[Use, int]) -> None:
+        """Add to the counts of what keys were used for."""
+        await self._used.note_uses(uses)
+
+    async def uses(self, key_ids: Sequence[str]) -> dict[Use, int]:
+        """What these keys were used for, as far as it was noted."""
+        return await self._used.uses(key_ids)
 
     async def identity(self) -> str:
         """The random id of the store, made with it."""
@@ -250,6 +282,7 @@ class SqliteStore:
                 results.append(refusal.with_traceback(None))
                 continue
             acting.keep(database, seen, act.asked.app_id, changes)
+            self._to_erase |= acting.erases(seen, changes)
             events += changes.events
             takes = takes or any(taken_by(seen, changes))
             results.append(Done(changes, seen.now))
@@ -281,6 +314,12 @@ class SqliteStore:
                 yield record
             place, _ = page[-1]
             await asyncio.sleep(0)  # others get their turn between two pages
+
+    async def _erase(self) -> None:
+        """Take what was overwritten out of the log of writes too, unless a reader is in the way; then, later."""
+        if self._to_erase:
+            loop = asyncio.get_running_loop()
+            self._to_erase = not await loop.run_in_executor(self._thread, erase, self._writer)
 
     async def _write(self, act: Callable[[sqlite3.Connection], T]) -> T:
         """Do `act` whole or not at all, in the writer's thread."""

@@ -1,5 +1,5 @@
-"""When keys were last used: in a file of its own beside the store's, so that a note of it takes no lock that a
-revocation waits for, and moves nothing that a gateway watches."""
+"""When keys were last used, and what for: in a file of its own beside the store's, so that a note of it takes no lock
+that a revocation waits for, and moves nothing that a gateway watches."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import quote
 
-from gateway.store.contract import StoreUnavailable
+from gateway.store.contract import USE_DAYS, StoreUnavailable, Use
 from gateway.store.database import connect, transaction, translating
 from gateway.store.file import make_whole
 
@@ -23,13 +23,25 @@ _NOTE: Final = "INSERT INTO last_used VALUES (?, ?) ON CONFLICT DO UPDATE SET us
 _READ: Final = "SELECT id, used_at FROM last_used WHERE id IN (SELECT value FROM json_each(?))"
 
 
+_USES_TABLE: Final = """
+    CREATE TABLE IF NOT EXISTS uses (
+        key_id TEXT NOT NULL, day INTEGER NOT NULL, what TEXT NOT NULL, count INTEGER NOT NULL,
+        PRIMARY KEY (key_id, day, what)
+    ) STRICT, WITHOUT ROWID;
+"""
+_ADD_USE: Final = "INSERT INTO uses VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count"
+_USES: Final = "SELECT key_id, day, what, count FROM uses WHERE key_id IN (SELECT value FROM json_each(?))"
+_FORGET: Final = "DELETE FROM uses WHERE day <= ?"
+
+
 class UsedFile:
-    """Notes of last use. That they cannot be kept or read is no fault of the store: it is said by `fault`."""
+    """Notes of use. That they cannot be kept or read is no fault of the store: it is said by `fault`."""
 
     def __init__(self, store: Path) -> None:
         self.fault = ""
         self._store = store.resolve()
         self._path = self._store.with_name(f"{self._store.name}-used")
+        self._forgotten = 0  # the day on which old days were forgotten last
         self._database: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-used")
 
@@ -48,6 +60,31 @@ class UsedFile:
         """When these keys were last used, as far as that is known."""
         wanted = json.dumps(list(ids))
         return await self._do(lambda database: dict(database.execute(_READ, (wanted,)).fetchall()), {})
+
+    async def note_uses(self, uses: Mapping[Use, int]) -> None:
+        """Add to the counts; what is older than `USE_DAYS` is forgotten once a day."""
+        noted = [(*use, count) for use, count in uses.items()]
+        if not noted:
+            return
+        newest = max(day for _, day, _ in uses)
+
+        def note(database: sqlite3.Connection) -> None:
+            with transaction(database):
+                database.executemany(_ADD_USE, noted)
+                if newest > self._forgotten:
+                    database.execute(_FORGET, (newest - USE_DAYS,))
+            self._forgotten = max(self._forgotten, newest)
+
+        await self._do(note, None)
+
+    async def uses(self, ids: Sequence[str]) -> dict[Use, int]:
+        """The counts of these keys, as far as they are known."""
+        wanted = json.dumps(list(ids))
+
+        def read(database: sqlite3.Connection) -> dict[Use, int]:
+            return {(key_id, day, what): count for key_id, day, what, count in database.execute(_USES, (wanted,))}
+
+        return await self._do(read, {})
 
     async def close(self) -> None:
         """Release the file, after the notes that were begun."""
@@ -75,6 +112,7 @@ class UsedFile:
             self._database = connect(self._path, mode="rw", patience=_PATIENCE)
             # Ten seconds of notes may be lost: not worth waiting for the disk each time.
             self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.execute(_USES_TABLE)  # a file of the version before has none
         return self._database
 
     def _fill(self, database: sqlite3.Connection) -> None:

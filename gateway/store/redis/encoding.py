@@ -1,11 +1,10 @@
 """Records as they lie in Redis, and back: whatever this store has not written itself is `Garbled`, and never a record.
 
-Apps, keys and users are JSON, which can be read with redis-cli; user tokens, of which there are most, are packed. Each
-ends in a CRC-32 over its name and itself: what a faulty line or machine garbled, or what somebody moved elsewhere, is
-not taken for a credential that is wrong.
+Apps, keys, users and items are JSON, which can be read with redis-cli; user tokens, of which there are most, are packed
+(`gateway/store/redis/packed.py`). Each ends in a CRC-32 over its name and itself: what a faulty line or machine garbled,
+or what somebody moved elsewhere, is not taken for a credential that is wrong.
 """
 
-import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,23 +13,19 @@ from typing import Final, TypeVar
 import orjson
 
 from gateway.core.audit import AuditEvent, Numbered, Seal, event_from
-from gateway.core.records import App, KeyRecord, RevokedWhy, Role, User, UserTokenRecord
+from gateway.core.ledger import Item, ItemKey
+from gateway.core.records import App, KeyRecord, RevokedWhy, Role, User
 from gateway.core.takings import Taken, Taking
 from gateway.store.redis.faults import Garbled
 
-# The first byte of what lies under an id.
+# The first byte of what lies under an id and is no user token.
 KEY: Final = b"{"
-TOKEN: Final = b"\x01"
 ELSEWHERE: Final = b">"
 
 T = TypeVar("T")
 
-_RAW_ID: Final = re.compile(r"[0-9a-f]{24}\Z")  # the shape of the ids that we mint for apps and users
-_RAW_BYTES: Final = 12
-_TIME_BYTES: Final = 6
-_VERIFIER_BYTES: Final = 32
-_CRC_BYTES: Final = 4
-_MEMBERS_OF_TAKING: Final = 7
+VERIFIER_BYTES: Final = 32
+CRC_BYTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +109,7 @@ def decode_key(name: str, key_id: str, text: object) -> KeyRecord:
                 kept.text("app"),
                 kept.text("name"),
                 kept.texts("scopes"),
-                _verifier(bytes.fromhex(kept.text("verifier"))),
+                verifier_from(bytes.fromhex(kept.text("verifier"))),
                 kept.time("created_at"),
                 kept.time("expires_at"),
                 kept.text("created_by"),
@@ -128,41 +123,22 @@ def decode_key(name: str, key_id: str, text: object) -> KeyRecord:
         raise Garbled from error
 
 
-def encode_token(name: str, token: UserTokenRecord) -> bytes:
-    """A user token, to be kept under `name`, in 75 bytes when the ids of app and user are of our shape."""
-    times = [token.created_at, token.expires_at, *([] if token.revoked_at is None else [token.revoked_at])]
-    packed = b"".join(
-        [
-            TOKEN,
-            _id(token.app_id),
-            _id(token.user_id),
-            token.verifier,
-            *(time.to_bytes(_TIME_BYTES) for time in times),
-        ]
-    )
-    return packed + _crc(name, packed)
+def encode_item(name: str, item: Item) -> bytes:
+    """An item, to be kept under `name`."""
+    return _json(name, {"owner": item.owner, "ends_at": item.ends_at, "text": item.text})
 
 
-def decode_token(name: str, token_id: str, packed: object) -> UserTokenRecord:
-    """The user token that was kept."""
-    if not isinstance(packed, bytes) or packed[:1] != TOKEN:
-        raise Garbled
-    body = packed[:-_CRC_BYTES]
-    if _crc(name, body) != packed[-_CRC_BYTES:]:
-        raise Garbled
-    app_id, rest = _read_id(body[1:])
-    user_id, rest = _read_id(rest)
-    verifier, rest = _verifier(rest[:_VERIFIER_BYTES]), rest[_VERIFIER_BYTES:]
-    times = [int.from_bytes(rest[at : at + _TIME_BYTES]) for at in range(0, len(rest), _TIME_BYTES)]
-    if len(rest) not in {2 * _TIME_BYTES, 3 * _TIME_BYTES}:
-        raise Garbled
-    return UserTokenRecord(token_id, app_id, user_id, verifier, times[0], times[1], *times[2:])
+def decode_item(name: str, key: ItemKey, text: object) -> Item:
+    """The item that was kept."""
+    kept = _Members(name, text)
+    owner, ends_at = kept.text("owner"), kept.time_or_none("ends_at")
+    return kept.last(Item(*key, owner, kept.text("text"), ends_at))
 
 
 def encode_elsewhere(name: str, tag: str) -> bytes:
     """That what has this id lies under another slot tag."""
     text = ELSEWHERE + tag.encode()
-    return text + _crc(name, text).hex().encode()
+    return text + crc_of(name, text).hex().encode()
 
 
 def decode_elsewhere(name: str, text: object) -> str:
@@ -270,8 +246,8 @@ class _Members:
         if not isinstance(text, bytes):
             raise Garbled
         if name is not None:
-            text, crc = text[: -2 * _CRC_BYTES], text[-2 * _CRC_BYTES :]
-            if crc != _crc(name, text).hex().encode():
+            text, crc = text[: -2 * CRC_BYTES], text[-2 * CRC_BYTES :]
+            if crc != crc_of(name, text).hex().encode():
                 raise Garbled
         try:
             self._values = orjson.loads(text)
@@ -315,33 +291,16 @@ class _Members:
 
 def _json(name: str, values: dict[str, object]) -> bytes:
     text = orjson.dumps(values)
-    return text + _crc(name, text).hex().encode()
+    return text + crc_of(name, text).hex().encode()
 
 
-def _crc(name: str, text: bytes) -> bytes:
-    return zlib.crc32(text, zlib.crc32(name.encode())).to_bytes(_CRC_BYTES)
+def crc_of(name: str, text: bytes) -> bytes:
+    """The last bytes of what lies under a name."""
+    return zlib.crc32(text, zlib.crc32(name.encode())).to_bytes(CRC_BYTES)
 
 
-def _verifier(value: bytes) -> bytes:
-    if len(value) != _VERIFIER_BYTES:
+def verifier_from(value: bytes) -> bytes:
+    """The verifier, when it has the length of one."""
+    if len(value) != VERIFIER_BYTES:
         raise Garbled
     return value
-
-
-def _id(text: str) -> bytes:
-    """An id with its length before it; 0 stands for one of our shape, of which the raw bytes follow."""
-    if _RAW_ID.match(text):
-        return b"\0" + bytes.fromhex(text)
-    raw = text.encode()
-    return len(raw).to_bytes(1) + raw
-
-
-def _read_id(packed: bytes) -> tuple[str, bytes]:
-    """The id at the beginning, and the rest."""
-    length = packed[0] if packed else _RAW_BYTES
-    size = length or _RAW_BYTES
-    raw, rest = packed[1 : 1 + size], packed[1 + size :]
-    try:
-        return (raw.decode() if length else raw.hex()), rest
-    except ValueError as error:
-        raise Garbled from error

@@ -1,6 +1,6 @@
 """How the store's data lies in Redis: names of keys, and records as text or bytes that are read back strictly.
 
-Everything of an app lies under its slot tag, the first two hex digits of its id:
+Everything of an app lies under its slot tag, the first two hex digits of its id; what a person owns lies as an app's:
 
     {ab}:identity            the store's random id
     {ab}:apps                set of the ids of apps
@@ -11,6 +11,9 @@ Everything of an app lies under its slot tag, the first two hex digits of its id
     {ab}:user:<app>:<user>   a user
     {ab}:external:<app>      hash from external ids to the ids of users
     {ab}:roles:<app>         hash from e-mail addresses to roles
+    {ab}:item:<kind>:<id>    an item; the server drops it when it has been over for a day
+    {ab}:items:<kind>:<app>  sorted set of the ids of an owner's items of a kind, by when they end
+    {ab}:owners              set of '<kind>:<app>' of those who have, or had, items of a kind
     {ab}:audit               list of events, each with its number
     {ab}:seals               list of seals
     {ab}:chains              set of the names of imported chains; each has lists of its own, with its name at the end
@@ -21,6 +24,7 @@ and, under the tag of an id's own first two digits, which for those that we mint
 
     {ab}:id:<id>             a key or a user token; or the tag under which it lies, for an id that came from elsewhere
     {ab}:used                hash from the ids of keys to when they were last used
+    {ab}:uses:<key>          hash from '<day>:<what>' to how often a key was used for it; dropped when it is not used
 
 One name for keys and tokens alike: so no id can be both.
 """
@@ -30,6 +34,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
+from gateway.core.ledger import ItemKind
 from gateway.store.redis.encoding import decode_takings, encode_takings
 
 __all__ = ["TAGS", "TAKINGS", "Names", "decode_takings", "encode_takings", "tag_of"]
@@ -78,6 +83,31 @@ def lease_key(tag: str, name: str) -> str:
 def rights_key(tag: str) -> str:
     """What the user's rights are tried on."""
     return f"{{{tag}}}:rights"
+
+
+def uses_key(key_id: str) -> str:
+    """Where the counts lie of what a key was used for."""
+    return f"{{{tag_of(key_id)}}}:uses:{key_id}"
+
+
+def item_key(tag: str, kind: ItemKind, item_id: str) -> str:
+    """Where an item lies."""
+    return f"{{{tag}}}:item:{kind}:{item_id}"
+
+
+def items_key(tag: str, kind: ItemKind, owner: str) -> str:
+    """Where the ids lie of an owner's items of a kind."""
+    return f"{{{tag}}}:items:{listed_as(kind, owner)}"
+
+
+def owners_key(tag: str) -> str:
+    """Where it lies who has items."""
+    return f"{{{tag}}}:owners"
+
+
+def listed_as(kind: ItemKind, owner: str) -> str:
+    """What stands among the owners for one who has items of a kind."""
+    return f"{kind}:{owner}"
 
 
 def id_key(tag: str, credential_id: str) -> str:

@@ -1,0 +1,1 @@
+"""The management API: apps, keys, users, developers, incidents and their history, for operators and developers."""

@@ -1,0 +1,247 @@
+"""A call of the API: what its handler knows, and the one way in which a handler changes anything."""
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from heapq import nsmallest
+from typing import Any, Final, Generic, TypeVar
+
+import orjson
+from pydantic import BaseModel
+
+from gateway.control.api.callers import Caller, Needs
+from gateway.control.api.cursors import Cursors
+from gateway.control.api.models import PageQuery
+from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Snapshot, Who
+from gateway.core.repeats import Repeat, Repeated, forget, once
+from gateway.core.token import Prefixes, Secret
+from gateway.keys.developer_tokens import TokenDesk
+from gateway.keys.keeper import Keeper
+from gateway.store.contract import Store, StoreUnavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Ids = Mapping[str, str]
+Record = Callable[[Snapshot, Ids], BaseModel]
+Answer = Callable[[Snapshot, Changes], BaseModel]
+
+SOURCE: Final = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the API works with."""
+
+    store: Store
+    cursors: Cursors
+    prefixes: Prefixes
+    scopes: Callable[[], tuple[str, ...]]
+    regions: tuple[str, ...]
+    overlap: bool
+    entropy: Callable[[int], bytes] = field(default=secrets.token_bytes, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What is answered, with the ETag of a record; `repeated` when it was answered before."""
+
+    body: bytes = b""
+    tag: str | None = None
+    repeated: bool = False
+
+
+def told(model: BaseModel) -> Reply:
+    """An answer."""
+    return Reply(model.model_dump_json().encode())
+
+
+def tagged(model: BaseModel) -> Reply:
+    """A record, with its ETag."""
+    body = model.model_dump_json().encode()
+    return Reply(body, tag_of(body))
+
+
+def tag_of(body: bytes) -> str:
+    """The strong ETag of a record: two that are alike have the same, and no others."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request by somebody who was proven, to a route that is theirs to ask; well-formed, and its model checked.
+
+    `seen` is what the route's record and the caller's role looked like when it was let in.
+    """
+
+    desk: Desk
+    caller: Caller
+    needs: Needs
+    ids: Ids
+    seen: Snapshot
+    body: Any = None
+    query: Any = None
+    record: Record | None = None
+    repeat: Repeat | None = None
+    first_byte: bytes = b""
+    if_match: frozenset[str] = frozenset()
+
+    @property
+    def app_id(self) -> str:
+        """The app that the call is about."""
+        return self.ids["app"]
+
+    @property
+    def who(self) -> Who:
+        """Who acts, for the audit."""
+        return Who(self.caller.actor, SOURCE)
+
+    def keeper(self, errand: "Errand") -> Keeper:
+        """Who makes and ends apps, keys and users on this errand."""
+        return Keeper(self.desk.store, self.who, self._entropy, self.desk.prefixes, errand.around)
+
+    def token_desk(self, errand: "Errand | None" = None) -> TokenDesk:
+        """Who issues and ends developers' tokens."""
+        if errand is None:
+            return TokenDesk(self.desk.store, self.who, self.desk.entropy)
+        return TokenDesk(self.desk.store, self.who, self.desk.entropy, errand.around)
+
+    async def change(self, do: Callable[["Errand"], Awaitable[T]], answer: Answer) -> "Changed[T]":
+        """Do something once, and tell what came of it, as it was told the first time."""
+        errand = Errand(self, answer)
+        try:
+            result = await do(errand)
+        except Repeated as repeated:
+            return Changed(repeated.answer.encode(), None, repeated=True)
+        except StoreUnavailable as error:
+            if not error.unknown:
+                await errand.forget()
+            raise
+        return Changed(errand.told.encode(), result)
+
+    def page(self, found: Iterable[T], place: Callable[[T], tuple[Any, ...]], model: Callable[[T], BaseModel]) -> Reply:
+        """A part of a list that is ordered by `place`: whoever walks it meets all that is there from the first to the
+        last page, and nothing twice."""
+        query: PageQuery = self.query
+        after = self.after()
+        rest = (each for each in found if after is None or place(each) > after)
+        some = nsmallest(query.limit + 1, rest, key=place)
+        more = len(some) > query.limit
+        some = some[: query.limit]
+        return self.paged([model(each) for each in some], place(some[-1]) if more else None)
+
+    def after(self) -> tuple[str | int, ...] | None:
+        """The place from which on a list is asked for."""
+        query: PageQuery = self.query
+        return None if query.cursor is None else tuple(self.desk.cursors.read(query.cursor, self._list()))
+
+    def paged(self, items: list[BaseModel], last: tuple[str | int, ...] | None) -> Reply:
+        """A part of a list that goes on after `last`, if it goes on."""
+        cursor = None if last is None else self.desk.cursors.write(last, self._list())
+        return Reply(orjson.dumps({"items": [item.model_dump(mode="json") for item in items], "next": cursor}))
+
+    def _list(self) -> str:
+        query = self.query.model_dump(mode="json", exclude={"limit", "cursor"})
+        return orjson.dumps([self.caller.actor, type(self.query).__name__, dict(self.ids), query]).decode()
+
+    def _entropy(self, size: int) -> bytes:
+        # A new app's id begins as its Idempotency-Key says, where a repeat will look. All other ids begin as their
+        # app's does, and of a secret not one byte is ever chosen.
+        drawn = self.desk.entropy(size)
+        return self.first_byte + drawn[1:] if self.first_byte and "app" not in self.ids else drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Changed(Generic[R]):
+    """What came of a change: its answer without a token, and what was done, None for a repeat."""
+
+    body: bytes
+    result: R | None
+    repeated: bool = False
+
+    def reply(self, *, tag: bool = False) -> Reply:
+        """The answer."""
+        return Reply(self.body, tag_of(self.body) if tag else None, self.repeated)
+
+    def disclosing(self, token: Callable[[R], Secret]) -> Reply:
+        """The answer, with the token unless it was shown before."""
+        if self.result is None:
+            return self.reply()
+        shown = {"token": token(self.result).reveal(), "disclosed": False}
+        return Reply(orjson.dumps(orjson.loads(self.body) | shown))
+
+
+class Errand:
+    """Adds to an act what every change by the API obeys, inside the act: the caller's role as it is then, `If-Match`,
+    and that a request which is sent again is not done again."""
+
+    def __init__(self, call: Call, answer: Answer) -> None:
+        self.told = ""
+        self._call = call
+        self._answer = answer
+        self._owner = ""
+        self._mine: str | None = None  # the record's ETag after our own change, if it is met again
+
+    def around(self, act: Act) -> Act:
+        """The act with all of that."""
+        call = self._call
+        self._owner = act.asked.app_id
+        of_app = "app" in call.ids
+        inner = Act(replace(act.asked, roles=act.asked.roles or of_app), self._decide(act))
+        if call.repeat is not None:
+            inner = once(inner, call.repeat, lambda _seen, _changes: self.told)
+
+        def decide(seen: Snapshot) -> Changes:
+            if of_app:
+                call.caller.require(call.needs, seen)
+            return inner.decide(seen)
+
+        return Act(inner.asked, decide)
+
+    async def forget(self) -> None:
+        """Let the request be sent again: it came to nothing. Best effort: at worst a repeat is told of what it was."""
+        repeat, owner = self._call.repeat, self._owner
+        if repeat is not None and owner:
+            asked = Asked(owner, items=(repeat.key(owner),))
+            with suppress(StoreUnavailable):
+                await self._call.desk.store.act([Act(asked, lambda seen: forget(seen, repeat, owner))])
+
+    def _decide(self, act: Act) -> Callable[[Snapshot], Changes]:
+        def decide(seen: Snapshot) -> Changes:
+            self._require_unchanged(seen)
+            changes = act.decide(seen)
+            after = _after(seen, changes)
+            self.told = self._answer(after, changes).model_dump_json()
+            self._mine = self._tag(after)
+            return changes
+
+        return decide
+
+    def _require_unchanged(self, seen: Snapshot) -> None:
+        wanted = self._call.if_match
+        if wanted and "*" not in wanted and wanted.isdisjoint({tag := self._tag(seen)}) and tag != self._mine:
+            raise ActRefused(ActReason.CHANGED_SINCE, "It has changed since.")
+
+    def _tag(self, seen: Snapshot) -> str | None:
+        if self._call.record is None:
+            return None
+        with suppress(ActRefused):
+            return tag_of(self._call.record(seen, self._call.ids).model_dump_json().encode())
+        return None
+
+
+def _after(seen: Snapshot, changes: Changes) -> Snapshot:
+    """What an act that sees this and changes that leaves."""
+    kept = {key: item for key, item in seen.items.items() if key not in changes.dropped}
+    roles = {**seen.roles, **changes.roles}
+    return replace(
+        seen,
+        app=changes.app or seen.app,
+        keys={**seen.keys, **{key.id: key for key in changes.keys}},
+        users={**seen.users, **{user.id: user for user in changes.users}},
+        tokens={**seen.tokens, **{token.id: token for token in changes.tokens}},
+        items={**kept, **{item.key: item for item in changes.items}},
+        roles={email: role for email, role in roles.items() if role is not None},
+    )
