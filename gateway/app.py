@@ -3,10 +3,12 @@
 import asyncio
 import gc
 import os
+import secrets
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -14,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from gateway.clock import Clock
+from gateway.control.api.app import Api
 from gateway.control.health import Phase, admin_application
 from gateway.control.sealer import Sealer
 from gateway.core.document import DocumentLimits
@@ -22,6 +25,8 @@ from gateway.core.policy import Introspection, Options, Policy, UserScoping
 from gateway.core.routing import RouteRule, Routes
 from gateway.core.schema import SchemaInvalid, compile_policy
 from gateway.core.token import Prefixes
+from gateway.keys.registration import Registration
+from gateway.keys.token_rules import rules_of
 from gateway.listener import QuietRunner
 from gateway.log import RequestLog
 from gateway.metrics import Metrics
@@ -36,8 +41,10 @@ from gateway.proxy.own_routes import OwnRoute, OwnRoutes
 from gateway.proxy.parser import check_parser
 from gateway.proxy.record import Recorder
 from gateway.proxy.regions import Regions
+from gateway.proxy.reuse import Reuse
 from gateway.proxy.server import Server
 from gateway.proxy.upstream import Endpoint, Region, UpstreamLimits
+from gateway.proxy.users import LINKING, REFRESHING, REGISTERING, AuthCode, NewUser, NextToken
 from gateway.settings import Settings
 from gateway.settings.models import Admin, Listen
 from gateway.store.contract import DEAF, Store, StoreUnavailable
@@ -45,6 +52,7 @@ from gateway.upkeep import note_uses, tell_warnings, warnings_of
 
 if TYPE_CHECKING:
     from gateway.keys.signing import Signer
+    from gateway.proxy.issuers import Issuers
 
 _T = TypeVar("_T")
 
@@ -110,10 +118,25 @@ class App:
         limits, timeouts, tokens = settings.limits, settings.timeouts, settings.tokens
         self._deadlines = Deadlines(_tick(timeouts.model_dump().values()))
         self._regions = self._open_regions()
+        self._homes = Regions(
+            self._regions,
+            {name: region.hosts for name, region in settings.regions.items()},
+            settings.default_region,
+            refuse_wrong=settings.wrong_region == "refuse",
+        )
         self._clock = clock or Clock()
         prefixes = Prefixes(tokens.key_prefix, tokens.user_prefix)
+        self._issuers = self._open_issuers()
+        self._rules = rules_of(settings.user_tokens)
+        self._registration = Registration(store, secrets.token_bytes, prefixes, self._rules)
+        self._reuse = Reuse(self._registration)
         self._authenticator = Authenticator(
-            store, prefixes, entries=tokens.remember_entries, seconds=tokens.remember_seconds
+            store,
+            prefixes,
+            entries=tokens.remember_entries,
+            seconds=tokens.remember_seconds,
+            issuers=self._issuers,
+            came_back=self._reuse.end,
         )
         self._signer = _signer(settings.audit.signing_key_file)
         self._sealer = Sealer(store, self._signer, now=self._clock)
@@ -125,6 +148,7 @@ class App:
             log_lines_dropped=lambda: log.dropped,
             key_expiries=self._key_expiries,
             deaf=self._deaf,
+            issuer_ages=self._issuers.ages if self._issuers else dict,
             report_mode=self.policy.options.report,
         )
         self._recorder = Recorder(log, self.metrics)
@@ -157,6 +181,7 @@ class App:
             pings={"store": store.ping},
             warnings=self._warnings,
             exposition=self._exposition,
+            api=self._api(prefixes),
         )
         self.url = ""
         self.admin_url = ""
@@ -184,8 +209,35 @@ class App:
             regions[name] = Region(name, endpoints)
         return regions
 
+    def _open_issuers(self) -> "Issuers | None":
+        if not self.settings.issuers:
+            return None
+        from gateway.proxy.issuers import issuers_of  # noqa: PLC0415 - nobody else waits for its library
+
+        return issuers_of(self.settings.issuers, self._clock, self._forget, trust=_trust)
+
     def _own_routes(self, prefixes: Prefixes) -> list[OwnRoute[Any]]:
-        return [OwnKey(self._store, prefixes, self._authenticator, self._clock, self.metrics)]
+        routes: list[OwnRoute[Any]] = [OwnKey(self._store, prefixes, self._authenticator, self._clock, self.metrics)]
+        if self.settings.users == "builtin":
+            routes += [
+                AuthCode(self._registration, self._authenticator, self._homes, self._clock),
+                NewUser(self._registration, self._homes),
+                NextToken(self._registration, self._reuse, self._homes, self._clock),
+            ]
+        return routes
+
+    def _api(self, prefixes: Prefixes) -> Api:
+        settings = self.settings
+        return Api(
+            self._store,
+            prefixes,
+            settings.api.operators,
+            scopes=lambda: tuple(self.policy.scopes),
+            regions=tuple(settings.regions),
+            overlap=settings.rotation.overlap,
+            rules=self._rules,
+            realm=settings.realm,
+        )
 
     def _forwarding(self, only_to: Mapping[str, Sequence[str]]) -> Forwarding:
         extra: dict[Endpoint, tuple[str, ...]] = {}
@@ -209,19 +261,13 @@ class App:
             room=settings.documents.bytes,
             longest=settings.documents.longest,
         )
-        regions = Regions(
-            self._regions,
-            {name: region.hosts for name, region in settings.regions.items()},
-            settings.default_region,
-            refuse_wrong=settings.wrong_region == "refuse",
-        )
         return Plane(
             graphql_path=settings.graphql.path,
             graphql_path_and_query=f"{settings.graphql.path}?",
             upstream_path=settings.graphql.upstream_path.encode("ascii"),
             documents=documents,
             routes=Routes(_rules(settings)),
-            regions=regions,
+            regions=self._homes,
             body_bytes=limits.body_bytes,
             route_body_bytes=limits.route_body_bytes,
             json_depth=limits.json_depth,
@@ -242,7 +288,9 @@ class App:
             self._request_log.start(loop)
             stack.callback(self._recorder.flush)
             await self._store.start(self.metrics.heard)
-            for chore in (note_uses(self._store, self._take_uses), tell_warnings(self._warnings), self._sealer.run()):
+            keys = (keys.run() for keys in (self._issuers.keys if self._issuers else ()))
+            chores = (note_uses(self._store, self._take_uses), tell_warnings(self._warnings), self._sealer.run(), *keys)
+            for chore in chores:
                 stack.push_async_callback(_cancelled, asyncio.create_task(chore))
             listen, admin = self.settings.listen, self.settings.admin
             server = await _listening(
@@ -294,7 +342,11 @@ class App:
         await self._server.drain(self.settings.timeouts.drain)
 
     def _warnings(self) -> list[str]:
-        return [*(self._signer.warnings if self._signer else ()), *warnings_of(self._store)]
+        told = (self._signer.warnings if self._signer else ()), self._issuers.warnings() if self._issuers else ()
+        return [*chain(*told), *warnings_of(self._store)]
+
+    def _forget(self, ids: frozenset[str]) -> None:
+        self._authenticator.forget(ids)
 
     def _take_uses(self) -> dict[str, int]:
         used, self._authenticator.used = self._authenticator.used, {}
@@ -339,7 +391,8 @@ def _signer(file: Path | None) -> "Signer | None":
 
 
 def _rules(settings: Settings) -> list[RouteRule]:
-    return [
+    users = [LINKING, REGISTERING, REFRESHING] if settings.users == "forward" else []
+    return users + [
         RouteRule(
             method=route.method,
             template=route.path,

@@ -57,13 +57,15 @@ class Memory(Protocol):
 class Metrics:
     """The counters of one process. Counting a request costs about a microsecond and cannot fail.
 
-    `caches`, `log_lines_dropped`, `key_expiries` (seconds by key id) and `deaf` are asked at each scrape; `in_flight`,
-    `client_aborts`, `report_mode` and `unreplicated` are the owner's to set.
+    `caches`, `log_lines_dropped`, `key_expiries` (seconds by key id), `deaf` and `issuer_ages` (how many seconds ago
+    the keys of each issuer were fetched) are asked at each scrape; `in_flight`, `client_aborts`, `report_mode` and
+    `unreplicated` are the owner's to set.
     """
 
     __slots__ = (
-        "_allowed", "_caches", "_deaf", "_key_expiries", "_lag", "_log_lines_dropped", "_refused", "_registry",
-        "_reported", "_seconds", "_upstream_seconds", "client_aborts", "in_flight", "report_mode", "unreplicated",
+        "_allowed", "_caches", "_deaf", "_issuer_ages", "_key_expiries", "_lag", "_log_lines_dropped", "_refused",
+        "_registry", "_reported", "_seconds", "_upstream_seconds", "client_aborts", "in_flight", "report_mode",
+        "unreplicated",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +76,7 @@ class Metrics:
         log_lines_dropped: Callable[[], int],
         key_expiries: Callable[[], Mapping[str, float]],
         deaf: Callable[[], bool],
+        issuer_ages: Callable[[], Mapping[str, float]] = dict,
         report_mode: bool = False,
     ) -> None:
         self.in_flight = 0
@@ -90,6 +93,7 @@ class Metrics:
         self._log_lines_dropped = log_lines_dropped
         self._key_expiries = key_expiries
         self._deaf = deaf
+        self._issuer_ages = issuer_ages
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Families(self))
         ProcessCollector(registry=self._registry)
@@ -139,6 +143,7 @@ class Metrics:
         )
         yield CounterMetricFamily("gateway_client_aborts", "Clients that left before their answer.", self.client_aborts)
         yield from self._store_families()
+        yield self._issuers()
         yield _build_info()
 
     def _requests(self) -> Metric:
@@ -158,6 +163,14 @@ class Metrics:
             misses.add_metric([name], memory().misses)
         yield hits
         yield misses
+
+    def _issuers(self) -> Metric:
+        family = GaugeMetricFamily(
+            "gateway_issuer_keys_age_seconds", "Since the keys of an issuer were fetched.", labels=["issuer"]
+        )
+        for issuer, seconds in self._issuer_ages().items():
+            family.add_metric([issuer], seconds)
+        return family
 
     def _store_families(self) -> Iterator[Metric]:
         yield _histogram(

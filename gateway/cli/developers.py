@@ -1,19 +1,25 @@
-"""`gateway developers`: people, and what they may do with an app's keys."""
+"""`gateway developers`: people, what they may do with an app's keys, and their tokens for the management API."""
 
 from typing import Annotated
 
 import typer
 
 from gateway.cli.codes import EPILOG
+from gateway.cli.developer_tokens import issue, tokens
 from gateway.cli.finding import OfAnyApp, OfApp, hinted, of_app
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen
 from gateway.cli.output import AsJson, faults_told, print_list, print_record
 from gateway.cli.views import DEVELOPER_HEADINGS, developer_row, developer_view
-from gateway.core.ledger import Done
+from gateway.core.developer_tokens import keys_shown
+from gateway.core.ledger import Asked, Done
+from gateway.core.people import developer_id
 from gateway.core.records import Developer, Role
 from gateway.core.wishes import normal_email
 
 developers = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="People, and what they may do with an app's keys.")
+
+developers.add_typer(tokens, name="tokens")
+developers.command("token", epilog=EPILOG)(issue)
 
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The person's e-mail address.")]
 
@@ -55,13 +61,15 @@ def grant(
 
 @developers.command("remove", epilog=EPILOG)
 def remove(email: Email, app: OfApp, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Take a person's role in an app. The keys of the app stay as they are."""
+    """Take a person's role in an app, and tell which keys to rotate: those whose tokens this person was shown."""
 
-    async def work(desk: Desk) -> Done:
+    async def work(desk: Desk) -> tuple[Done, list[str]]:
         async with hinted(desk.store, app=app):
-            return await desk.keeper.remove(app, email)
+            done = await desk.keeper.remove(app, email)
+        (seen,) = await desk.store.look([Asked(app)])
+        return done, [key.id for key in keys_shown(seen, developer_id(normal_email(email)))]
 
     with faults_told(as_json=as_json):
-        done = at_desk(chosen(config, data), work)
-        view = {"app": app, "email": normal_email(email), "role": None}
+        done, shown = at_desk(chosen(config, data), work)
+        view = {"app": app, "email": normal_email(email), "role": None, "keys_to_rotate": shown}
         print_record("Role taken.", view, as_json=as_json, replicated=done.replicated)

@@ -24,6 +24,7 @@ COMMANDS: Final = (
     ("keys", "gateway.cli.keys", "keys"),
     ("users", "gateway.cli.users", "users"),
     ("developers", "gateway.cli.developers", "developers"),
+    ("operators", "gateway.cli.operators", "operators"),
     ("audit", "gateway.cli.audit", "audit"),
     ("store", "gateway.cli.store", "store"),
     ("policy", "gateway.cli.policy", "policy"),

@@ -18,6 +18,7 @@ from gateway.clock import Clock
 from gateway.core.ledger import Who
 from gateway.core.token import Prefixes, Secret
 from gateway.keys.keeper import Keeper
+from gateway.keys.token_rules import rules_of
 from gateway.settings import Fault, Settings, SettingsInvalid, load_settings
 from gateway.store.contract import Store
 from gateway.store.open import open_store
@@ -139,7 +140,9 @@ def at_desk(settings: Settings, work: Callable[[Desk], Awaitable[T]], *, create:
     async def run() -> T:
         store = opened(settings, create=create)
         try:
-            return await work(Desk(settings, store, Keeper(store, who(), secrets.token_bytes, prefixes(settings))))
+            rules = rules_of(settings.user_tokens)
+            keeper = Keeper(store, who(), secrets.token_bytes, prefixes(settings), rules)
+            return await work(Desk(settings, store, keeper))
         finally:
             await store.close()
 

@@ -41,19 +41,34 @@ def create(
             return await desk.keeper.create_user_token(app, external_id=external_id, user_id=user_id)
 
     with faults_told(as_json=as_json):
-        made = at_desk(chosen(config, data), work)
-        view = {
-            **user_view(made.user),
-            "token_id": made.record.id,
-            "created_at": made.record.created_at,
-            "expires_at": made.record.expires_at,
-        }
-        print_record("User token made.", view, as_json=as_json, token=made.token, now=made.record.created_at)
+        _print_made(at_desk(chosen(config, data), work), as_json=as_json)
+
+
+@users.command("token", epilog=EPILOG)
+def token(user: UserId, app: OfApp, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Make another token for a user who is there, and print it, once; beyond 'user_tokens.at_most' the oldest ends."""
+
+    async def work(desk: Desk) -> MadeUserToken:
+        async with hinted(desk.store, app=app, user=user):
+            return await desk.keeper.add_user_token(app, user)
+
+    with faults_told(as_json=as_json):
+        _print_made(at_desk(chosen(config, data), work), as_json=as_json)
+
+
+def _print_made(made: MadeUserToken, *, as_json: bool) -> None:
+    view = {
+        **user_view(made.user),
+        "token_id": made.record.id,
+        "created_at": made.record.created_at,
+        "expires_at": made.record.expires_at,
+    }
+    print_record("User token made.", view, as_json=as_json, token=made.token, now=made.record.created_at)
 
 
 @users.command("list", epilog=EPILOG)
 def list_users(app: OfAnyApp = None, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """The users of an app."""
+    """The users of an app; of those who were deleted the id alone."""
 
     async def work(desk: Desk) -> None:
         await print_list(of_app(desk, app, desk.store.users), user_view, USER_HEADINGS, user_row, as_json=as_json)
@@ -63,9 +78,18 @@ def list_users(app: OfAnyApp = None, config: Config = None, data: Data = None, a
 
 
 @users.command("disable", epilog=EPILOG)
-def disable(user: UserId, app: OfApp, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+def disable(
+    user: UserId,
+    app: OfApp,
+    unknown_too: Annotated[
+        bool, typer.Option("--unknown", help="Also a user of another issuer's, who is not known here yet.")
+    ] = False,
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
     """Let none of a user's tokens through, from the next request on; 'enable' takes it back."""
-    _switch(app, user, config, data, disabled=True, as_json=as_json)
+    _switch(app, user, config, data, disabled=True, unknown_too=unknown_too, as_json=as_json)
 
 
 @users.command("enable", epilog=EPILOG)
@@ -74,10 +98,12 @@ def enable(user: UserId, app: OfApp, config: Config = None, data: Data = None, a
     _switch(app, user, config, data, disabled=False, as_json=as_json)
 
 
-def _switch(app: str, user_id: str, config: Config, data: Data, *, disabled: bool, as_json: bool) -> None:
+def _switch(
+    app: str, user_id: str, config: Config, data: Data, *, disabled: bool, as_json: bool, unknown_too: bool = False
+) -> None:
     async def work(desk: Desk) -> tuple[User, bool]:
         async with hinted(desk.store, app=app, user=user_id):
-            done = await desk.keeper.switch_user(app, user_id, disabled=disabled)
+            done = await desk.keeper.switch_user(app, user_id, disabled=disabled, unknown_too=unknown_too)
         return await user_seen(desk, app, user_id), done.replicated
 
     with faults_told(as_json=as_json):

@@ -108,18 +108,19 @@ def user_view(user: User) -> View:
         "app": user.app_id,
         "external_id": user.external_id,
         "disabled": user.disabled,
-        "tokens_ended_at": user.cut_at or None,
+        "deleted": user.deleted,
+        "tokens_ended_at": None if user.deleted else user.cut_at or None,
     }
 
 
 def user_row(user: User) -> list[Cell]:
     """A user as a line of a table."""
-    ended = day(user.cut_at) if user.cut_at else ""
+    ended = day(user.cut_at) if user.cut_at and not user.deleted else ""
     return [
         Cell(user.id),
         Cell(user.app_id),
         Cell(user.external_id or ""),
-        _switch(disabled=user.disabled),
+        Cell("deleted", "dim") if user.deleted else _switch(disabled=user.disabled),
         Cell(ended),
     ]
 

@@ -1,4 +1,5 @@
-"""The admin listener: alive, ready, and the metrics. It shows no data and changes nothing, so it asks for nothing."""
+"""The admin listener: alive, ready, and the metrics, which show no data and change nothing, so they ask for nothing; and
+the management API, which asks for a token."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -9,6 +10,8 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST
+
+from gateway.control.api.app import Api
 
 Phase = Literal["starting", "serving", "draining"]
 Mode = Literal["enforce", "report"]
@@ -26,9 +29,10 @@ def admin_application(
     pings: Mapping[str, Ping],
     warnings: Callable[[], Iterable[str]],
     exposition: Callable[[], bytes],
+    api: Api | None = None,
     ping_seconds: float = PING_SECONDS,
 ) -> web.Application:
-    """Answers GET /live, /ready and /metrics; anything else is 404 as JSON.
+    """Answers GET /live, /ready and /metrics, and the API below /api/v1/; anything else is 404 as JSON.
 
     `/live` is 200 as long as the event loop turns. `/ready` is 503 while starting, while draining, and while a ping
     raises or does not return in time; its checks name the ping and the kind of fault, never its text. What is not well
@@ -53,6 +57,8 @@ def admin_application(
 
     application = web.Application(middlewares=[_nothing_else])
     application.add_routes([web.get("/live", live), web.get("/ready", ready), web.get("/metrics", metrics)])
+    if api is not None:
+        api.add_to(application)
     return application
 
 
@@ -70,7 +76,9 @@ async def _nothing_else(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
-        return _json({"message": "There is nothing here but /live, /ready and /metrics."}, HTTPStatus.NOT_FOUND)
+        return _json(
+            {"message": "There is nothing here but /live, /ready, /metrics and /api/v1/."}, HTTPStatus.NOT_FOUND
+        )
 
 
 def _json(body: Mapping[str, object], status: HTTPStatus = HTTPStatus.OK) -> web.Response:

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     CREDENTIAL_MISSING = "credential_missing"
     CREDENTIAL_MALFORMED = "credential_malformed"
     CREDENTIAL_INVALID = "credential_invalid"
+    BODY_MALFORMED = "body_malformed"
     MESSAGE_MALFORMED = "message_malformed"
     MESSAGE_TOO_DEEP = "message_too_deep"
     DOCUMENT_INVALID = "document_invalid"
@@ -48,8 +49,10 @@ class Reason(StrEnum):
     NOT_OWN_APP = "not_own_app"
     PARAMETER_UNKNOWN = "parameter_unknown"
     STORE_UNAVAILABLE = "store_unavailable"
+    ISSUER_UNAVAILABLE = "issuer_unavailable"
     KEY_NOT_REVOKED = "key_not_revoked"
     REVOCATION_UNKNOWN = "revocation_unknown"
+    NOT_ISSUED = "not_issued"
     REGION_UNAVAILABLE = "region_unavailable"
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_MALFORMED = "upstream_malformed"
@@ -116,6 +119,7 @@ TABLE: Final[Mapping[Reason, Row]] = MappingProxyType(
         Reason.CREDENTIAL_MISSING: _unauthenticated("Send a credential as 'Authorization: Bearer <token>'."),
         Reason.CREDENTIAL_MALFORMED: _unauthenticated(_FALSE_CREDENTIAL),
         Reason.CREDENTIAL_INVALID: _unauthenticated(_FALSE_CREDENTIAL),
+        Reason.BODY_MALFORMED: _request(400, "The body is not what is expected here."),
         Reason.MESSAGE_MALFORMED: _request(400, "The body is not a well-formed GraphQL request."),
         Reason.MESSAGE_TOO_DEEP: _request(400, "The JSON of the body is nested too deeply."),
         Reason.DOCUMENT_INVALID: _document("The GraphQL document is not valid."),
@@ -142,10 +146,14 @@ TABLE: Final[Mapping[Reason, Row]] = MappingProxyType(
         ),
         Reason.PARAMETER_UNKNOWN: _request(400, "This query parameter is not accepted here."),
         Reason.STORE_UNAVAILABLE: _ours(503, "Credentials cannot be checked at the moment; try again."),
+        Reason.ISSUER_UNAVAILABLE: _ours(
+            503, "Tokens of this issuer cannot be checked at the moment; try again."
+        ),
         Reason.KEY_NOT_REVOKED: _ours(503, "The key was not revoked, as the store could not keep it; try again."),
         Reason.REVOCATION_UNKNOWN: _ours(
             503, "Nobody can tell whether the key was revoked, as the store did not answer; try again."
         ),
+        Reason.NOT_ISSUED: _ours(503, "Nothing was issued, as the store could not keep it; try again."),
         Reason.REGION_UNAVAILABLE: _ours(503, "The region of this app is not served here at the moment."),
         Reason.UPSTREAM_UNREACHABLE: _ours(502, "The API behind the gateway could not be reached."),
         Reason.UPSTREAM_MALFORMED: _ours(502, "The API behind the gateway gave an answer that cannot be passed on."),

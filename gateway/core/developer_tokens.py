@@ -12,10 +12,11 @@ from typing import Final
 
 from gateway.core.audit import AuditAction, AuditEvent
 from gateway.core.ledger import ActReason, ActRefused, Changes, Item, ItemKey, ItemKind, Snapshot, Who
-from gateway.core.records import Fault
+from gateway.core.records import Fault, KeyRecord, works
 from gateway.core.wishes import DAY
 
 PREFIX: Final = "gwd"
+OPERATOR_PREFIX: Final = "gwo"  # of the tokens that the settings know
 LIFETIME: Final = 30 * DAY
 LONGEST_LIFETIME: Final = 90 * DAY
 
@@ -72,15 +73,19 @@ def token_from(item: Item) -> DeveloperToken:
     if not isinstance(values, dict) or set(values) != _MEMBERS:
         raise ValueError("not a developer's token")
     texts = [values["developer"], values["verifier"], values["created_by"]]
-    times = [values["created_at"], values["expires_at"]]
-    revoked_at = values["revoked_at"]
-    if not all(type(text) is str for text in texts) or not _VERIFIER.match(values["verifier"]):
+    times = [values["created_at"], values["expires_at"], values["revoked_at"] or 0]
+    whole = all(type(text) is str for text in texts) and all(type(time) is int for time in times)
+    if not whole or not _VERIFIER.match(values["verifier"]):
         raise ValueError("not a developer's token")
-    if not all(type(time) is int for time in times) or type(revoked_at) not in {int, type(None)}:
-        raise ValueError("not a developer's token")
-    verifier = bytes.fromhex(values["verifier"])
     return DeveloperToken(
-        item.id, item.owner, values["developer"], verifier, *times, values["created_by"], revoked_at
+        id=item.id,
+        owner=item.owner,
+        developer=values["developer"],
+        verifier=bytes.fromhex(values["verifier"]),
+        created_at=values["created_at"],
+        expires_at=values["expires_at"],
+        created_by=values["created_by"],
+        revoked_at=values["revoked_at"],
     )
 
 
@@ -119,6 +124,13 @@ def revoke_token(snapshot: Snapshot, token_id: str, who: Who) -> Changes:
     ended = replace(token, revoked_at=snapshot.now)
     event = _event(token, AuditAction.DEVELOPER_TOKEN_REVOKED, snapshot.now, who)
     return Changes(items=(token_item(ended),), events=(event,))
+
+
+def keys_shown(snapshot: Snapshot, developer: str) -> list[KeyRecord]:
+    """The keys of the app that work and whose tokens this person was shown, as who makes a key is; oldest first."""
+    actor = f"developer:{developer}"
+    shown = (key for key in snapshot.keys.values() if key.created_by == actor and works(key, snapshot.now))
+    return sorted(shown, key=lambda key: (key.created_at, key.id))
 
 
 _MEMBERS: Final = {"developer", "verifier", "created_at", "expires_at", "created_by", "revoked_at"}

@@ -67,6 +67,10 @@ EXPLANATIONS: Final[Mapping[Reason, str]] = MappingProxyType(
             "The token is well-formed but does not count: it is unknown, revoked or expired, and answers do not tell "
             "which. Ask whoever manages the keys of the app; the gateway's log says more."
         ),
+        Reason.BODY_MALFORMED: (
+            "The body of a request that the gateway answers itself is not the JSON that this route takes, or repeats a "
+            "name. Send what the answer asks for, and nothing beside it."
+        ),
         Reason.MESSAGE_MALFORMED: (
             "The body is not one JSON object with the members query, variables, operationName and extensions, or it is "
             "JSON that parsers read differently, as with a name given twice. Send plain UTF-8 JSON, one operation at a "
@@ -150,6 +154,10 @@ EXPLANATIONS: Final[Mapping[Reason, str]] = MappingProxyType(
             "The gateway cannot look up credentials just now; yours may well be good. Try again after the seconds that "
             "Retry-After names."
         ),
+        Reason.ISSUER_UNAVAILABLE: (
+            "The public keys of whoever issued the token are not known, or a new one could not be fetched, so nobody "
+            "can tell whether the token is good. Keep the token and try again after the seconds in Retry-After."
+        ),
         Reason.KEY_NOT_REVOKED: (
             "The store could not write just now, so take the key for one that works still. Send the request again "
             "until it is answered with 200, or with credential_invalid, which means that the key had ended after all."
@@ -158,6 +166,10 @@ EXPLANATIONS: Final[Mapping[Reason, str]] = MappingProxyType(
             "The store was asked to end the key, and its answer was lost. Send the request again until it is answered "
             "with 200, or with credential_invalid, which means that the key has ended; until then take it for one that "
             "works."
+        ),
+        Reason.NOT_ISSUED: (
+            "The store that keeps codes and user tokens could not keep a new one, or did not say that it did. Try "
+            "again after a second; if an authentication code is refused then, it has been spent: ask for a new one."
         ),
         Reason.REGION_UNAVAILABLE: (
             "The region of this app is not served by this gateway at the moment. Try again later, or ask whoever runs "

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
 from gateway.core.audit import AuditAction, AuditEvent
-from gateway.core.ledger import Asked, Changes, Snapshot, Who
+from gateway.core.developer_tokens import token_from, token_item
+from gateway.core.ledger import Asked, Changes, Item, ItemKind, Snapshot, Who
 from gateway.core.lifecycle import places
 from gateway.core.people import developer_id
 from gateway.core.records import MAX_ACTIVE_KEYS, App, KeyRecord, RevokedWhy, Role, User, UserTokenRecord, works
 from gateway.core.takings import Taken, Taking, taken_by
 
-Mergeable = App | KeyRecord | User | UserTokenRecord
+Mergeable = App | KeyRecord | User | UserTokenRecord | Item
 RecordT = TypeVar("RecordT", KeyRecord, User, UserTokenRecord)
 SwitchedT = TypeVar("SwitchedT", App, User)
 
@@ -26,6 +27,7 @@ _TAKEN: Final = "Its id is taken here, by another app's credential or one of ano
 _OTHER: Final = "Its id is here with another token."
 _DIFFERS: Final = "It is here with other scopes, times or user, which stay; what was taken from it was taken here too."
 _FULL: Final = f"Its app would have more than {MAX_ACTIVE_KEYS} active keys."
+_OTHER_TEXT: Final = "It is here with another content, which stays."
 _OTHER_NAME: Final = "It is here with another external id, or another user here has this one."
 
 
@@ -60,6 +62,11 @@ def tokens_sought(app_id: str, tokens: Sequence[UserTokenRecord]) -> Asked:
     """What must be seen to merge these user tokens of an app."""
     users = tuple({token.user_id: None for token in tokens})
     return Asked(app_id, tokens=tuple(token.id for token in tokens), more_users=users)
+
+
+def items_sought(owner: str, items: Sequence[Item]) -> Asked:
+    """What must be seen to merge these items of an app or a person."""
+    return Asked(owner, items=tuple(item.key for item in items))
 
 
 def merge_app(snapshot: Snapshot, app: App, roles: Mapping[str, Role], who: Who) -> Merged:
@@ -110,8 +117,10 @@ def merge_users(snapshot: Snapshot, users: Sequence[User], who: Who) -> Merged:
         less = _less(here, user)
         if less.external_id is None and namesake is None:
             less = replace(less, external_id=user.external_id)
+        if less.deleted:
+            less = replace(less, external_id=None)
         book.change(here, less)
-        if user.external_id not in {None, less.external_id}:
+        if user.external_id not in {None, less.external_id} and not less.deleted:
             book.name(user, _OTHER_NAME)
     return _with_events(snapshot, Changes(users=tuple(book.changed.values())), book.conflicts, who)
 
@@ -126,11 +135,33 @@ def merge_tokens(snapshot: Snapshot, tokens: Sequence[UserTokenRecord], who: Who
         elif here.verifier != token.verifier:
             book.name(token, _OTHER)
         else:
-            less = replace(here, revoked_at=_earlier(here.revoked_at, token.revoked_at))
+            less = replace(
+                here,
+                revoked_at=_earlier(here.revoked_at, token.revoked_at),
+                shutdown_at=_earlier(here.shutdown_at, token.shutdown_at),
+                family=here.family or token.family,
+            )
             book.change(here, less)
-            if less != replace(token, revoked_at=less.revoked_at):
+            if less != replace(token, revoked_at=less.revoked_at, shutdown_at=less.shutdown_at, family=less.family):
                 book.name(token, _DIFFERS)
     return _with_events(snapshot, Changes(tokens=tuple(book.changed.values())), book.conflicts, who)
+
+
+def merge_items(snapshot: Snapshot, items: Sequence[Item], who: Who) -> Merged:
+    """Items of one app or person. One that is here stays as it is, but that a token ended there ends here too."""
+    kept, conflicts = [], []
+    for item in items:
+        here = snapshot.items.get(item.key)
+        is_persons = item.kind is ItemKind.DEVELOPER_TOKEN
+        if here is None and snapshot.app is None and not is_persons:
+            conflicts.append(Conflict(item, _NO_APP))
+        elif here is None:
+            kept.append(item)
+        elif here != item:
+            less = _less_item(here, item) if is_persons else here
+            kept += [less] if less != here else []
+            conflicts += [] if less == item else [Conflict(item, _OTHER_TEXT)]
+    return _with_events(snapshot, Changes(items=tuple(kept)), conflicts, who)
 
 
 class _Book(Generic[RecordT]):
@@ -189,6 +220,12 @@ def _less_key(here: KeyRecord, key: KeyRecord) -> KeyRecord:
         revoked_why=why,
         successor=here.successor or key.successor,
     )
+
+
+def _less_item(here: Item, there: Item) -> Item:
+    """A developer's token that is here without what was taken from it there."""
+    token, other = token_from(here), token_from(there)
+    return token_item(replace(token, revoked_at=_earlier(token.revoked_at, other.revoked_at)))
 
 
 def _token_hindrance(snapshot: Snapshot, token: UserTokenRecord) -> str | None:

@@ -42,6 +42,10 @@ def create_user_token(snapshot: Snapshot, wish: NewUserToken, who: Who) -> Chang
     if made is not None:
         return Changes(users=tuple(user for user in snapshot.users.values() if user.id == made.user_id), tokens=(made,))
     user = _user_meant(snapshot, wish.user_id, wish.external_id)
+    if user is not None and user.deleted:
+        raise ActRefused(
+            ActReason.USER_DELETED, f"The user {user.id} was deleted, and nothing is issued to it any more."
+        )
     events = []
     users: tuple[User, ...] = ()
     if user is None:
@@ -64,14 +68,20 @@ def revoke_user_token(snapshot: Snapshot, token_id: str, why: RevokedWhy, who: W
     return Changes(tokens=(replace(token, revoked_at=snapshot.now),), events=(event,))
 
 
-def switch_user(snapshot: Snapshot, user_id: str, who: Who, *, disabled: bool) -> Changes:
-    """The user's tokens stand still from now on; or work again."""
-    user = the_user(snapshot, user_id)
+def switch_user(snapshot: Snapshot, user_id: str, who: Who, *, disabled: bool, unknown_too: bool = False) -> Changes:
+    """The user's tokens stand still from now on; or work again. With `unknown_too` also of a user who is not known here
+    yet, since other issuers' users need not be."""
+    events = []
+    if unknown_too and user_id not in snapshot.users:
+        user = User(user_id, the_app(snapshot).id)
+        events.append(_event(snapshot, AuditAction.USER_CREATED, user.id, who))
+    else:
+        user = the_user(snapshot, user_id)
     if user.disabled == disabled:
         return Changes()
     action = AuditAction.USER_DISABLED if disabled else AuditAction.USER_ENABLED
     changed = replace(user, switches=switched(user.switches, disabled=disabled, now=snapshot.now))
-    return Changes(users=(changed,), events=(_event(snapshot, action, user.id, who),))
+    return Changes(users=(changed,), events=(*events, _event(snapshot, action, user.id, who)))
 
 
 def end_user_tokens(snapshot: Snapshot, user_id: str, who: Who) -> Changes:
@@ -127,7 +137,7 @@ def the_user(snapshot: Snapshot, user_id: str) -> User:
     """A user of the app."""
     the_app(snapshot)
     user = snapshot.users.get(user_id)
-    if user is None:
+    if user is None or user.deleted:
         raise ActRefused(ActReason.UNKNOWN_USER, "The app has no user with this id; see 'gateway users list'.")
     return user
 

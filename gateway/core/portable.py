@@ -13,7 +13,11 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from gateway.core.audit import AuditAction, AuditEvent, Numbered, Seal
+from gateway.core.developer_tokens import token_from
+from gateway.core.incidents import incident_of
+from gateway.core.ledger import Item, ItemKind
 from gateway.core.records import App, Developer, KeyRecord, RevokedWhy, Role, User, UserTokenRecord
+from gateway.core.sessions import families_from
 from gateway.core.times import LAST_MOMENT
 from gateway.core.wishes import email_faults, name_faults, user_faults
 
@@ -29,14 +33,24 @@ class LastUsed:
 
 
 Values = Mapping[str, object]
-Portable = App | KeyRecord | User | UserTokenRecord | Developer | Numbered | Seal | LastUsed
+Portable = App | KeyRecord | User | UserTokenRecord | Developer | Item | Numbered | Seal | LastUsed
 
 _APP_ID: Final = re.compile(r"[0-9a-f]{24}\Z")
 _KEY_ID: Final = re.compile(r"[0-9a-f]{8,64}\Z")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
 _SCOPES: Final = re.compile(r"[!-~]+(?: [!-~]+)*\Z")
 _CHAIN: Final = re.compile(r"[0-9a-f]{32}/[0-9a-z]{1,16}\Z")
+_ITEM_ID: Final = re.compile(r"[0-9a-f]{2}[!-~]{1,200}\Z")
+_ANY: Final = re.compile(r"(?s).*\Z")
 _PLAIN: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{0,1024}\Z")
+
+# What is carried of the items, and who understands their texts. Codes and repeats are a matter of minutes and hours.
+_ITEMS: Final[Mapping[ItemKind, Callable[[Item], object]]] = {
+    ItemKind.SESSIONS: families_from,
+    ItemKind.INCIDENT: incident_of,
+    ItemKind.DEVELOPER_TOKEN: token_from,
+}
+CARRIED: Final = tuple(_ITEMS)
 
 _LARGEST: Final = 1 << 53  # what every reader of JSON takes for a whole number
 
@@ -102,6 +116,9 @@ def _token_values(token: UserTokenRecord) -> Values:
         "created_at": token.created_at,
         "expires_at": token.expires_at,
         "revoked_at": token.revoked_at,
+        # As files of before there was either have it.
+        **({} if token.shutdown_at is None else {"shutdown_at": token.shutdown_at}),
+        **({"family": token.family} if token.family else {}),
     }
 
 
@@ -202,7 +219,25 @@ def _read_token(members: _Members) -> UserTokenRecord:
     _require("user", user_faults(user_id, None))
     times = members.time("created_at"), members.time("expires_at"), members.time_or_none("revoked_at")
     token_id, app_id = members.text("id", _KEY_ID), members.text("app", _APP_ID)
-    return UserTokenRecord(token_id, app_id, user_id, members.verifier(), *times)
+    family = members.text_or_none("family", _KEY_ID) or ""
+    return UserTokenRecord(
+        token_id, app_id, user_id, members.verifier(), *times, members.time_or_none("shutdown_at"), family
+    )
+
+
+def _read_item(members: _Members) -> Item:
+    owner = members.text("owner", _APP_ID)
+    ends_at = members.time_or_none("ends_at")
+    item = Item(
+        members.one_of(ItemKind, "of"), members.text("id", _ITEM_ID), owner, members.text("text", _ANY), ends_at
+    )
+    try:
+        good = item.id.startswith(owner[:2]) and item.kind in _ITEMS and _ITEMS[item.kind](item)
+    except ValueError:
+        good = None
+    if not good:
+        raise _wrong("text")
+    return item
 
 
 def _read_developer(members: _Members) -> Developer:
@@ -230,6 +265,10 @@ def _developer_values(developer: Developer) -> Values:
     return {"app": developer.app_id, "email": developer.email, "role": developer.role}
 
 
+def _item_values(item: Item) -> Values:
+    return {"of": item.kind, "id": item.id, "owner": item.owner, "text": item.text, "ends_at": item.ends_at}
+
+
 def _event_values(numbered: Numbered) -> Values:
     return {"chain": numbered.chain, "number": numbered.number, **numbered.event.as_json()}
 
@@ -241,6 +280,7 @@ _KINDS: Final[Sequence[tuple[type, str, Callable[[Any], Values], Callable[[_Memb
     (User, "user", _user_values, _read_user),
     (UserTokenRecord, "user_token", _token_values, _read_token),
     (Developer, "developer", _developer_values, _read_developer),
+    (Item, "item", _item_values, _read_item),
     (Numbered, "event", _event_values, _read_event),
     (Seal, "seal", asdict, _read_seal),
     (LastUsed, "last_used", asdict, _read_last_used),

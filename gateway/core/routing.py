@@ -22,7 +22,8 @@ _QUERY_PAIR: Final = re.compile(r"([A-Za-z0-9._~-]+)=((?:[A-Za-z0-9._~:,+@/-]|%[
 class RouteRule:
     """One rule. `scopes`: what a key must hold, all of it. `own_user`, `own_user_query`: the path or query parameter
     that must be the user token's own user. `deletes_user`: the path parameter that names the user whom a success
-    deletes. `open`: no credential is needed."""
+    deletes. `open`: no credential is needed. `passes_credential`: the one presented is the upstream's to
+    judge, and goes there."""
 
     method: str
     template: str
@@ -34,6 +35,7 @@ class RouteRule:
     own_user_query: str | None = None
     deletes_user: str | None = None
     open: bool = False
+    passes_credential: bool = False
 
     @property
     def coordinate(self) -> str:

@@ -1,4 +1,4 @@
-"""Where a credential was seen, as somebody outside tells it: texts to be bounded, rid of secrets, and never believed."""
+"""Where a credential was seen, as somebody outside tells it: texts that are bounded, and rid of secrets."""
 
 import re
 from dataclasses import dataclass

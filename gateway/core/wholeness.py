@@ -12,9 +12,10 @@ from dataclasses import fields
 from typing import Final
 
 from gateway.core.audit import AuditEvent, Numbered, Seal
+from gateway.core.ledger import Item, ItemKind
 from gateway.core.lifecycle import places
 from gateway.core.portable import LastUsed, Portable
-from gateway.core.records import MAX_ACTIVE_KEYS, App, Developer, KeyRecord, User, UserTokenRecord, works
+from gateway.core.records import DELETED, MAX_ACTIVE_KEYS, App, Developer, KeyRecord, User, UserTokenRecord, works
 from gateway.core.times import LAST_MOMENT
 from gateway.core.wishes import LONGEST_LIFETIME
 
@@ -91,10 +92,12 @@ class Wholeness:
         for name, at in _times(record):
             if not 0 <= at <= LAST_MOMENT:
                 yield f"Its {name} is not within the years 1970 to 9999."
-            elif name in _ENDED and at > self._now + _AHEAD:
+            elif name in _ENDED and at > self._now + _AHEAD and not (isinstance(record, User) and at == DELETED):
                 yield f"Its {name} lies more than a year ahead."
         if isinstance(record, KeyRecord | UserTokenRecord) and record.expires_at - record.created_at > LONGEST_LIFETIME:
             yield "It lives for longer than 366 days."
+        if isinstance(record, User) and record.deleted and record.external_id is not None:
+            yield "The user was deleted, and the external id was not erased."
 
     def _disorder(self, record: Numbered | Seal) -> Iterator[str]:
         """What is wrong with the place of an event or seal: each begins where the one before ended, at 1. All events of
@@ -170,6 +173,8 @@ def _is(record: Portable) -> Iterator[tuple[Hashable, Hashable]]:
                 yield ("external", app_id, external_id), user_id
         case App(id=app_id):
             yield ("app", app_id), None
+        case Item(kind=kind, id=item_id, owner=owner):
+            yield ("item", kind, item_id), owner
 
 
 def _needs(record: Portable) -> Iterator[Hashable]:
@@ -183,3 +188,5 @@ def _needs(record: Portable) -> Iterator[Hashable]:
                 yield "key", app_id, successor
         case User(app_id=app_id) | Developer(app_id=app_id):
             yield "app", app_id
+        case Item(owner=owner, kind=kind) if kind is not ItemKind.DEVELOPER_TOKEN:
+            yield "app", owner

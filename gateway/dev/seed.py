@@ -14,6 +14,7 @@ from typing import Any, Final
 from gateway.core.credential import key_principal, user_principal
 from gateway.core.ledger import Asked, Snapshot, Who
 from gateway.core.records import Fault
+from gateway.core.sessions import TokenRules
 from gateway.core.token import Prefixes, Token, parse_token
 from gateway.core.wishes import KEY_LIFETIME
 from gateway.dev.relay import Shown
@@ -26,6 +27,7 @@ APPS: Final = (("demo", "eu"), ("demo-us", "us"))
 USERS: Final = ("alice", "bob")
 FILE: Final = "credentials.json"
 WHO: Final = Who("dev", "dev")
+RULES: Final = TokenRules(lifetime=KEY_LIFETIME, family=KEY_LIFETIME)  # what was pasted goes on working for a year
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ async def seeded(
     entropy: Callable[[int], bytes],
 ) -> Seeded:
     """The credentials kept in the directory `path`, completed with what is missing or has ended."""
-    seeder = _Seeder(Keeper(store, WHO, entropy, Prefixes()), _kept(path / FILE), regions=regions, now=now)
+    seeder = _Seeder(Keeper(store, WHO, entropy, Prefixes(), RULES), _kept(path / FILE), regions=regions, now=now)
     sets = [*((scope,) for scope in scopes[:MAX_SINGLE]), tuple(scopes)]
     apps = [await seeder.app(name, region) for name, region in APPS]
     keys = [await seeder.key(apps[0], held) for held in dict.fromkeys(sets) if held]
@@ -131,7 +133,7 @@ class _Seeder:
         for user in self._kept.users:
             if existing is not None and user.id == existing.id and await self._works(user.token):
                 return user
-        made = await self._keeper.create_user_token(app.id, external_id=external_id, lifetime=KEY_LIFETIME)
+        made = await self._keeper.create_user_token(app.id, external_id=external_id)
         return SeededUser(app.id, made.user.id, made.token.reveal())
 
     async def _look(self, asked: Asked) -> Snapshot:

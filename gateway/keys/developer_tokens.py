@@ -3,6 +3,7 @@
 As `Keeper`: every method raises `ActRefused` with a sentence for people, and `StoreUnavailable`.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 
 Around = Callable[[Act], Act]
 
+_ID: Final = re.compile(r"[0-9a-f]{16}\Z")
 _AGAIN: Final = "No replica of the store confirmed in time that the token would last; it was not issued. Try again."
 
 
@@ -68,7 +70,8 @@ class TokenDesk:
             if each.email == email:
                 return await self.issue(person_of(email), lifetime)
         raise ActRefused(
-            ActReason.UNKNOWN_DEVELOPER, "Nobody with this address has a role in any app; see 'gateway developers list'."
+            ActReason.UNKNOWN_DEVELOPER,
+            "Nobody with this address has a role in any app; see 'gateway developers list'.",
         )
 
     async def issue(self, person: Person, lifetime: int = LIFETIME) -> IssuedToken:
@@ -88,7 +91,7 @@ class TokenDesk:
 
     async def find(self, token_id: str) -> DeveloperToken | None:
         """What is kept of a token, or None."""
-        item = await self.store.find_item(*item_key(token_id))
+        item = await self.store.find_item(*item_key(token_id)) if _ID.match(token_id) else None
         return None if item is None else read(item)
 
     async def all_of(self, person: str | None = None) -> AsyncIterator[DeveloperToken]:

@@ -28,8 +28,8 @@ from gateway.core.times import LAST_MOMENT
 from gateway.core.wholeness import Wholeness
 
 FORMAT: Final = 1
-ORDER: Final = ("event", "seal", "user_token", "key", "developer", "user", "app", "last_used")
-LONGEST_LINE: Final = 1 << 16  # bytes; the longest record takes a small part of it
+ORDER: Final = ("event", "seal", "user_token", "key", "item", "developer", "user", "app", "last_used")
+LONGEST_LINE: Final = 1 << 20  # bytes; the longest record is an incident that was reported a hundred times
 MOST_FAULTS: Final = 100  # of one file that are told
 
 _HEADER: Final = re.compile(
@@ -247,5 +247,7 @@ def _header_of(line: bytes) -> Header | None:
 
 
 def _manifest_line(counts: Counter[str], sha256: str) -> bytes:
-    values = {"counts": {kind: counts[kind] for kind in ORDER}, "sha256": sha256}
+    # As files of before there were items have it.
+    told = {kind: counts[kind] for kind in ORDER if kind != "item" or counts[kind]}
+    values = {"counts": told, "sha256": sha256}
     return orjson.dumps({"kind": "manifest", **values}, option=orjson.OPT_APPEND_NEWLINE)

@@ -10,16 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from gateway.core import deletion, lifecycle, people
+from gateway.core import deletion, lifecycle, people, sessions
 from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Decide, Done, Snapshot, Who
 from gateway.core.lifecycle import NewKey
 from gateway.core.people import NewUserToken
 from gateway.core.records import App, KeyRecord, RevokedWhy, Role, User, UserTokenRecord
+from gateway.core.sessions import DEFAULT_RULES, TokenRules, Unseen, sessions_key
 from gateway.core.token import IDENTIFIER_BYTES, SECRET_BYTES, Prefixes, Secret, mint, verifier
 from gateway.core.wishes import (
     KEY_LIFETIME,
     SHUTDOWN,
-    USER_TOKEN_LIFETIME,
     email_faults,
     lifetime_faults,
     name_faults,
@@ -30,13 +30,16 @@ from gateway.core.wishes import (
     shutdown_faults,
     user_faults,
 )
-from gateway.store.contract import Store, StoreUnavailable
+from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 
 ID_BYTES: Final = 12  # of apps and users: written as 24 hex digits
 
 _APP_ID: Final = re.compile(r"[0-9a-f]{24}\Z")
 _NO_APP_ID: Final = "0" * 2 * ID_BYTES  # which nobody ever draws
 _KEY_ID: Final = re.compile(r"[0-9a-f]{8,64}\Z")
+
+# How often an act about a user's tokens is tried anew as others changed them meanwhile; each time one of them was done.
+_TRIES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class Keeper:
     who: Who
     entropy: Callable[[int], bytes] = field(repr=False)
     prefixes: Prefixes
+    rules: TokenRules = DEFAULT_RULES
     around: Callable[[Act], Act] = lambda act: act  # what a caller wants to see done with each act, in the same one
 
     # Apps
@@ -86,7 +90,7 @@ class Keeper:
         asked = Asked(app.id)
         done = await self._do(asked, lambda seen: lifecycle.create_app(seen, app, self.who))
         if not done.replicated:
-            ended = await self._undo(asked, lambda seen: lifecycle.switch_app(seen, self.who, disabled=True))
+            ended = await self.undo(asked, lambda seen: lifecycle.switch_app(seen, self.who, disabled=True))
             raise _unconfirmed("The app", ended=ended)
         return app
 
@@ -157,32 +161,34 @@ class Keeper:
         *,
         external_id: str | None = None,
         user_id: str | None = None,
-        lifetime: int = USER_TOKEN_LIFETIME,
+        lifetime: int | None = None,
     ) -> MadeUserToken:
         """A new token for the user of an app with this id or external id, or for a new user if there is none.
 
         A user made here has the id that was given, which is to be the one the upstream knows, or a new one.
         """
+        lifetime = self.rules.lifetime if lifetime is None else lifetime
         await self._require(app_id, user_faults(user_id, external_id), lifetime_faults(lifetime))
-        new_user_id = self._id_of(app_id, ID_BYTES).hex()
-        token_id, token = self._minted(self.prefixes.user, app_id)
-        wish = NewUserToken(token_id, _verifier(token), user_id, external_id, new_user_id, lifetime)
-        asked = Asked(app_id, user_id=user_id or new_user_id, external_id=external_id, tokens=(token_id,))
-        done = await self._do(asked, lambda seen: people.create_user_token(seen, wish, self.who))
-        if not done.replicated:
-            why = RevokedWhy.UNCONFIRMED
-            ended = await self._undo(asked, lambda seen: people.revoke_user_token(seen, token_id, why, self.who))
-            raise _unconfirmed("The token", ended=ended)
-        found = await self.store.find_user_token(token_id)
-        if found is None:
-            raise StoreUnavailable("The store has lost a token that it had just kept; nobody was given it.")
-        return MadeUserToken(found.user, found.record, token)
+        wish, token = self.new_user_token(app_id, user_id, external_id, lifetime)
+        asked = self.asked_of(app_id, wish)
+        decide = lambda seen, asked: sessions.issue(seen, asked, wish, self.rules, self.who)  # noqa: E731
+        return await self.made_user_token(await self.do_of_user(asked, decide), app_id, wish.id, token)
 
-    async def switch_user(self, app_id: str, user_id: str, *, disabled: bool) -> Done:
-        """Disable or enable a user. `changes` is empty when it was so before."""
+    async def add_user_token(self, app_id: str, user_id: str) -> MadeUserToken:
+        """A new token for a user who is there: a mistyped id makes nobody."""
+        await self._require(app_id, user_faults(user_id, None))
+        people.the_user((await self.store.look([Asked(app_id, user_id=user_id)]))[0], user_id)
+        return await self.create_user_token(app_id, user_id=user_id)
+
+    async def switch_user(self, app_id: str, user_id: str, *, disabled: bool, unknown_too: bool = False) -> Done:
+        """Disable or enable a user. `changes` is empty when it was so before. With `unknown_too` also a user of another
+        issuer's, who is not known here yet."""
         await self._require(app_id, user_faults(user_id, None))
         asked = Asked(app_id, user_id=user_id)
-        return await self._do(asked, lambda seen: people.switch_user(seen, user_id, self.who, disabled=disabled))
+        return await self._do(
+            asked,
+            lambda seen: people.switch_user(seen, user_id, self.who, disabled=disabled, unknown_too=unknown_too),
+        )
 
     async def end_user_tokens(self, app_id: str, user_id: str) -> Done:
         """End every token that a user has now."""
@@ -201,6 +207,46 @@ class Keeper:
     async def end_app_tokens(self, app_id: str) -> Done:
         """End every token that any user of an app has now."""
         return await self._do(Asked(app_id), lambda seen: people.end_app_tokens(seen, self.who))
+
+    # How user tokens are made, wherever they are asked for
+
+    def new_user_token(
+        self, app_id: str, user_id: str | None, external_id: str | None, lifetime: int
+    ) -> tuple[NewUserToken, Secret]:
+        """A token as it is wished for, and its text."""
+        new_user_id = self._id_of(app_id, ID_BYTES).hex()
+        token_id, token = self.minted_user_token(app_id)
+        return NewUserToken(token_id, verifier_of(token), user_id, external_id, new_user_id, lifetime), token
+
+    def minted_user_token(self, app_id: str) -> tuple[str, Secret]:
+        """The id and the text of a token that nobody has yet."""
+        return self._minted(self.prefixes.user, app_id)
+
+    def asked_of(self, app_id: str, wish: NewUserToken) -> Asked:
+        """What the making of a token looks at first."""
+        user_id = wish.user_id or wish.new_user_id
+        items = (sessions_key(app_id, user_id),)
+        return Asked(app_id, user_id=user_id, external_id=wish.external_id, tokens=(wish.id,), items=items)
+
+    async def do_of_user(self, asked: Asked, decide: Callable[[Snapshot, Asked], Changes]) -> Done:
+        """Do what is about a user's tokens, looking at as many of them as it turns out to need."""
+        for _ in range(_TRIES):
+            try:
+                return await self._do(asked, lambda seen, asked=asked: _whole(decide, seen, asked))  # type: ignore[misc]
+            except Unseen as unseen:
+                asked = unseen.widened(asked)
+        raise StoreUnavailable("The user's tokens are being changed too often; nothing was done.")
+
+    async def made_user_token(self, done: Done, app_id: str, token_id: str, token: Secret) -> MadeUserToken:
+        """The token that was made, once it is sure to last; else it is ended again, as nobody was given it."""
+        if not done.replicated:
+            asked, why = Asked(app_id, tokens=(token_id,)), RevokedWhy.UNCONFIRMED
+            ended = await self.undo(asked, lambda seen: people.revoke_user_token(seen, token_id, why, self.who))
+            raise _unconfirmed("The token", ended=ended)
+        found = await self.store.find_user_token(token_id)
+        if found is None:
+            raise StoreUnavailable("The store has lost a token that it had just kept; nobody was given it.")
+        return MadeUserToken(found.user, found.record, token)
 
     # Developers
 
@@ -243,8 +289,8 @@ class Keeper:
             sentence = f"{lost} Nobody can tell whether it was done: look before you try again."
             raise StoreUnavailable(sentence, unknown=True) from error
 
-    async def _undo(self, asked: Asked, decide: Decide) -> bool:
-        # Best effort: what it would end was given to nobody.
+    async def undo(self, asked: Asked, decide: Decide) -> bool:
+        """Whether what was given to nobody could be ended again."""
         with suppress(StoreUnavailable, ActRefused):
             await self._once(Act(asked, decide))
             return True
@@ -252,7 +298,7 @@ class Keeper:
 
     async def _end_unconfirmed(self, app_id: str, key_id: str) -> bool:
         why = RevokedWhy.UNCONFIRMED
-        return await self._undo(
+        return await self.undo(
             Asked(app_id, keys=(key_id,)), lambda seen: lifecycle.revoke_key(seen, key_id, why, self.who)
         )
 
@@ -278,7 +324,7 @@ class Keeper:
         self, app_id: str, name: str = "", scopes: frozenset[str] = frozenset(), lifetime: int = 0
     ) -> tuple[NewKey, Secret]:
         key_id, token = self._minted(self.prefixes.key, app_id)
-        return NewKey(key_id, _verifier(token), name, scopes, lifetime), token
+        return NewKey(key_id, verifier_of(token), name, scopes, lifetime), token
 
     def _minted(self, prefix: str, app_id: str) -> tuple[str, Secret]:
         identifier = self._id_of(app_id, IDENTIFIER_BYTES)
@@ -326,5 +372,14 @@ def _key_in(changes: Changes, key_id: str) -> KeyRecord:
     return next(key for key in changes.keys if key.id == key_id)
 
 
-def _verifier(token: Secret) -> bytes:
+def _whole(decide: Callable[[Snapshot, Asked], Changes], seen: Snapshot, asked: Asked) -> Changes:
+    """What is decided. Raises `StoreBroken` when an item that was seen is none of ours."""
+    try:
+        return decide(seen, asked)
+    except ValueError as error:
+        raise StoreBroken(f"The store is damaged: {error}.") from error
+
+
+def verifier_of(token: Secret) -> bytes:
+    """What is kept of a token."""
     return verifier(token.reveal().encode("ascii"))

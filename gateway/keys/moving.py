@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 
 from gateway.core.audit import Numbered, Seal
 from gateway.core.ledger import Asked
-from gateway.core.portable import LastUsed, Portable, kind_of
+from gateway.core.portable import CARRIED, LastUsed, Portable, kind_of
 from gateway.core.records import Developer, KeyRecord, ends_at
 from gateway.core.wholeness import Wholeness
 from gateway.keys.export_file import Advance, ExportWriter, Header
@@ -37,6 +37,9 @@ async def everything(store: Store) -> AsyncIterator[Portable]:
         yield token
     async for key in _keys(store):
         yield key
+    for kind in CARRIED:
+        async for item in store.items(kind):
+            yield item
     async for developer in store.developers():
         yield developer
     async for user in store.users():

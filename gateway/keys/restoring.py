@@ -1,16 +1,18 @@
 """A file into a store: into an empty one as it is, into another merged so that taking away wins."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from typing import Any
 
 from gateway.core.audit import AuditAction, AuditEvent
-from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Decide, Done, Snapshot, Who
+from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Decide, Done, Item, Snapshot, Who
 from gateway.core.merging import (
     Merged,
+    items_sought,
     keys_sought,
     merge_app,
+    merge_items,
     merge_keys,
     merge_tokens,
     merge_users,
@@ -82,6 +84,7 @@ class Restoring:
         await self._merge("user", users_sought, merge_users)
         await self._merge("key", keys_sought, merge_keys)
         await self._merge("user_token", tokens_sought, merge_tokens)
+        await self._merge("item", items_sought, merge_items)
 
     async def _merge(self, kind: str, sought: Sought, merge: Merge) -> None:
         lines = self._lines(kind)
@@ -101,10 +104,10 @@ class Restoring:
         for done in await acted(self.store, await self._telling(acts)):
             self._count(done)
         for (_, lines), verdict in zip(batch, verdicts, strict=True):
-            numbers = {record.id: number for number, record in lines}
+            numbers = {_known_by(record): number for number, record in lines}
             for conflict in verdict.last.conflicts:
                 self.restored.conflicts += 1
-                self.conflict(numbers[conflict.record.id], conflict.message)
+                self.conflict(numbers[_known_by(conflict.record)], conflict.message)
 
     def _verdict(self, lines: Sequence[Line], merge: Merge) -> Verdict[Merged]:
         records = [record for _, record in lines]
@@ -138,7 +141,8 @@ class Restoring:
 
     def _count(self, done: Done) -> None:
         changes = done.changes
-        count = len(changes.keys) + len(changes.users) + len(changes.tokens) + (changes.app is not None)
+        count = len(changes.keys) + len(changes.users) + len(changes.tokens) + len(changes.items)
+        count += changes.app is not None
         self.restored.changed += count
         self.restored.unconfirmed += 0 if done.replicated else count
         self._told = self._told or any(event.action is AuditAction.STORE_IMPORTED for event in changes.events)
@@ -166,4 +170,14 @@ class Restoring:
 
 
 def _app_of(record: Any) -> str:
-    return str(record.id if isinstance(record, App) else record.app_id)
+    match record:
+        case App():
+            return record.id
+        case Item():
+            return record.owner
+        case _:
+            return str(record.app_id)
+
+
+def _known_by(record: Any) -> Hashable:
+    return record.key if isinstance(record, Item) else record.id

@@ -1,23 +1,28 @@
 """From a presented token to a principal: out of memory while it may be remembered, else out of the store."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from gateway.core.credential import key_principal, prove_nothing, user_principal
 from gateway.core.decision import Reason, Refused, Unavailable, refuse
 from gateway.core.headers import expiry_line, identity_lines
+from gateway.core.jwt_claims import claimed_principal
+from gateway.core.jwt_text import is_jwt
 from gateway.core.principal import KeyPrincipal, Principal
-from gateway.core.records import Fault
+from gateway.core.records import Fault, UserTokenRecord
 from gateway.core.token import Kind, Prefixes, Token, parse_token
 from gateway.store.contract import DEAF, Store, StoreUnavailable
+
+if TYPE_CHECKING:
+    from gateway.proxy.issuers import Issuers, Vouched
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 # Told only to whoever has the right secret: these tokens were good once.
-_ENDED: Final = frozenset({Fault.REVOKED, Fault.EXPIRED, Fault.APP_DISABLED, Fault.USER_DISABLED})
+_ENDED: Final = frozenset({Fault.REVOKED, Fault.EXPIRED, Fault.SUPERSEDED, Fault.APP_DISABLED, Fault.USER_DISABLED})
 _ENDS: Final = 10_000  # keys whose end the metrics show: one series each
 
 
@@ -57,17 +62,29 @@ class Authenticator:
     The memory is keyed by the verifier, never by the token, and bounded. An entry is used for some seconds, and dropped
     as soon as the store's revision moves and what it depends on may have ended. While the store is deaf every token is
     looked up, and the memory is only there for when the store does not answer. `used` is when keys were used last,
-    by key id; times are UTC milliseconds.
+    by key id; times are UTC milliseconds. `issuers`, if there are any, prove tokens of their own. `came_back` is told
+    of each user token that is presented after it was refreshed and its last minute was over.
     """
 
     __slots__ = (
-        "_ends", "_entries", "_epoch", "_heard", "_memory", "_milliseconds", "_prefixes", "_revision", "_store", "hits",
-        "misses", "used",
+        "_came_back", "_ends", "_entries", "_epoch", "_heard", "_issuers", "_memory", "_milliseconds", "_prefixes",
+        "_revision", "_store", "hits", "misses", "used",
     )  # fmt: skip
 
-    def __init__(self, store: Store, prefixes: Prefixes, *, entries: int, seconds: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        prefixes: Prefixes,
+        *,
+        entries: int,
+        seconds: float,
+        issuers: "Issuers | None" = None,
+        came_back: Callable[[UserTokenRecord], Awaitable[None]] | None = None,
+    ) -> None:
         self._store = store
         self._prefixes = prefixes
+        self._issuers = issuers
+        self._came_back = came_back
         self._entries = entries
         self._milliseconds = int(seconds * 1000)
         self._memory: dict[bytes, Proven] = {}
@@ -78,6 +95,11 @@ class Authenticator:
         self.misses = 0
         self.used: dict[str, int] = {}
         self._ends: dict[str, int] = {}
+
+    @property
+    def jwts(self) -> bool:
+        """Whether tokens of other issuers can be good ones."""
+        return self._issuers is not None
 
     def recall(self, digest: bytes, now: int) -> Proven | None:
         """The principal of a token proven before, if nothing can have ended since."""
@@ -102,21 +124,22 @@ class Authenticator:
         Raises `CredentialRefused` for a false one, `Unavailable` when nobody can tell.
         """
         self.misses += 1
-        parsed = parse_token(token, self._prefixes)
-        if isinstance(parsed, Fault):
-            raise CredentialRefused(parsed)
         epoch = self._epoch
+        presented = await self._presented(token, clock)
+        if isinstance(presented, Fault):
+            self._refused(digest, None, presented)
+            raise CredentialRefused(presented)
         try:
-            outcome = await self._look_up(parsed, clock)
+            outcome = await self._look_up(presented, clock)
         except StoreUnavailable as error:
             proven = self._in_grace(digest, clock()) if error.in_grace else None
             if proven is None:
                 raise _away(error) from error
         else:
             if isinstance(outcome, Fault):
-                self._refused(digest, parsed.id, outcome)
+                self._refused(digest, presented, outcome)
                 raise CredentialRefused(outcome)
-            proven = self._proven(outcome, clock())
+            proven = self._proven(outcome, presented, clock())
             self._remember(digest, proven, epoch)
         if proven.key_id is not None:
             self.used[proven.key_id] = clock()
@@ -134,7 +157,21 @@ class Authenticator:
                 self._catch_up(revision)
         return {key_id: end for key_id, end in self._ends.items() if end > now}
 
-    async def _look_up(self, token: Token, clock: Callable[[], int]) -> Principal | Fault:
+    def forget(self, ids: frozenset[str]) -> None:
+        """Take nothing from memory any more that depends on one of these."""
+        self._epoch += 1
+        for digest in [digest for digest, proven in self._memory.items() if not ids.isdisjoint(proven.ids)]:
+            self._forget(digest)
+
+    async def _presented(self, token: bytes, clock: Callable[[], int]) -> "Token | Vouched | Fault":
+        if self._issuers is not None and is_jwt(token):
+            return await self._issuers.vouched(token, clock)
+        return parse_token(token, self._prefixes)
+
+    async def _look_up(self, token: "Token | Vouched", clock: Callable[[], int]) -> Principal | Fault:
+        if not isinstance(token, Token):
+            known = await self._store.find_user(token.said.app_id, token.said.user_id)
+            return Fault.UNKNOWN if known is None else claimed_principal(token.said, known.user, known.app)
         fault: Fault | None = None
         if token.kind is not Kind.USER_TOKEN:
             key = await self._store.find_key(token.id)
@@ -146,10 +183,13 @@ class Authenticator:
         if token.kind is not Kind.KEY:
             found = await self._store.find_user_token(token.id)
             if found is not None:
-                return user_principal(found.record, found.user, found.app, token.verifier, clock())
+                user = user_principal(found.record, found.user, found.app, token.verifier, clock())
+                if user is Fault.SUPERSEDED and self._came_back is not None:
+                    await self._came_back(found.record)
+                return user
         return fault or prove_nothing(token.verifier)
 
-    def _proven(self, principal: Principal, now: int) -> Proven:
+    def _proven(self, principal: Principal, token: "Token | Vouched", now: int) -> Proven:
         fresh_until = min(principal.expires_at, now + self._milliseconds)
         key_id = None
         if isinstance(principal, KeyPrincipal):
@@ -157,9 +197,8 @@ class Authenticator:
             if now < principal.notice_at < fresh_until:
                 fresh_until = principal.notice_at
         notice = expiry_line(principal, now)
-        return Proven(
-            principal, identity_lines(principal), notice, _names(principal), principal.ids, key_id, fresh_until
-        )
+        ids = principal.ids if isinstance(token, Token) else (*principal.ids, token.key)
+        return Proven(principal, identity_lines(principal), notice, _names(principal), ids, key_id, fresh_until)
 
     def _in_grace(self, digest: bytes, now: int) -> Proven | None:
         """What may go on while the store is away: remembered, not expired, and not ended as far as anybody heard."""
@@ -180,20 +219,20 @@ class Authenticator:
                 self._epoch += 1
             return False
         ended = None if self._revision is None else self._store.ended_since(self._revision)
-        self._epoch += 1
         if ended is None:
+            self._epoch += 1
             self._memory.clear()
         else:
-            for digest in [digest for digest, proven in self._memory.items() if not ended.isdisjoint(proven.ids)]:
-                self._forget(digest)
+            self.forget(ended)
         self._revision = self._heard = revision
         return True
 
-    def _refused(self, digest: bytes, token_id: str, fault: Fault) -> None:
+    def _refused(self, digest: bytes, token: "Token | Vouched | None", fault: Fault) -> None:
         """Forget a token that the store no longer takes, so that it does not go on either once the store is away."""
         if fault in _ENDED:
             self._epoch += 1
-            self._ends.pop(token_id, None)
+            if isinstance(token, Token):
+                self._ends.pop(token.id, None)
         self._forget(digest)
 
     def _forget(self, digest: bytes) -> None:

@@ -39,13 +39,19 @@ class Forwarding:
         inbound: Inbound,
         request_id: bytes,
         length: int | None,
+        *,
+        credential: bool = False,
     ) -> bytes:
-        """The whole head, final blank line included; `length` is that of the body, None for none at all."""
+        """The whole head, final blank line included; `length` is that of the body, None for none at all.
+
+        With `credential` the client's Authorization header goes along, whatever the endpoint.
+        """
         lines = inbound.forwarded_lines
         if b"connection" in inbound.first:
             lines = _end_to_end(inbound)
-        if endpoint in self._extra:
-            lines = [*lines, *(_line(name, value) for name in self._extra[endpoint] for value in inbound.all(name))]
+        if credential or endpoint in self._extra:
+            names = dict.fromkeys((*self._extra.get(endpoint, ()), *((b"authorization",) * credential)))
+            lines = [*lines, *(_line(name, value) for name in names for value in inbound.all(name))]
         return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%b%bX-Request-Id: %b\r\n\r\n" % (
             method,
             target,

@@ -170,7 +170,7 @@ class Handler:
             bodies.check_length(inbound, plane.body_bytes)
         if inbound.rare or inbound.first.get(b"content-type") != b"application/json":
             check_json(inbound)
-        token = bearer(inbound.all(b"authorization"))
+        token = bearer(inbound.all(b"authorization"), jwts=self._authenticator.jwts)
         digest = verifier(token)
         proven = self._authenticator.recall(digest, self._clock()) or await self._authenticator.prove(
             token, digest, self._clock
@@ -221,8 +221,11 @@ class Handler:
         check_plain(inbound)
         bodies.check_length(inbound, plane.route_body_bytes)
         token, digest, proven = b"", b"", None
-        if not match.rule.open or b"authorization" in inbound.first:
-            token = bearer(inbound.all(b"authorization"))
+        theirs = match.rule.passes_credential
+        if theirs:
+            bearer(inbound.all(b"authorization"), jwts=True)  # one alone: of two the upstream might read the other
+        elif not match.rule.open or b"authorization" in inbound.first:
+            token = bearer(inbound.all(b"authorization"), jwts=self._authenticator.jwts)
             digest = verifier(token)
             record.caller = proven = await self._authenticator.proven(token, digest, self._clock)
             permitted(_judged(plane, match, proven))  # a refusal need not wait for the body
@@ -241,6 +244,7 @@ class Handler:
             inbound,
             record.request_id,
             len(body) if body or message.method in ("POST", "PUT", "PATCH") else None,
+            credential=theirs,
         )
         record.relayed(
             await self._relay(client, endpoint, head, body, permission, record, safe=message.method == "GET")

@@ -45,7 +45,7 @@ class OwnKey:
 
     async def admit(self, inbound: Inbound, record: Record) -> str:
         """The id of the key that is calling; anybody else is refused."""
-        token = bearer(inbound.all(b"authorization"))
+        token = bearer(inbound.all(b"authorization"), jwts=self.authenticator.jwts)
         record.caller = proven = await self.authenticator.proven(token, verifier(token), self.clock)
         return _key_only(proven)
 

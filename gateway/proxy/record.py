@@ -3,7 +3,9 @@
 import asyncio
 import os
 import time
+from collections.abc import Mapping
 from itertools import count
+from types import MappingProxyType
 from typing import Any, Final
 
 from gateway.core.decision import Deny
@@ -33,6 +35,7 @@ class Record:
     ended = 0.0
     outcome: Outcome | None = None
     caller: Proven | None = None
+    names: Mapping[str, str] = MappingProxyType({})  # how the log names a caller that is proven in another way
     operation: Operation | None = None
     route: str | None = None
     region: str | None = None
@@ -142,6 +145,7 @@ def _fields(record: Record, decision: str, seconds: float) -> dict[str, Any]:
     }
     if record.caller is not None:
         fields |= record.caller.names
+    fields |= record.names
     if record.operation is not None:
         fields |= record.operation.names
     elif record.route is not None:

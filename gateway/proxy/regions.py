@@ -40,6 +40,10 @@ class Regions:
             raise Unavailable(Reason.REGION_UNAVAILABLE, retry_after=60)
         return region
 
+    def elsewhere(self, home: str, host: bytes | None) -> bool:
+        """Whether the host is one of another region than `home`, or that region is not served here."""
+        return home not in self._by_name or self._asked(host) not in (None, home)
+
     def _asked(self, host: bytes | None) -> str | None:
         return None if host is None else self._hosts.get(_name(host))
 

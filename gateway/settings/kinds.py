@@ -112,6 +112,9 @@ UrlPath = Annotated[str, AfterValidator(_url_path)]
 RegionName = Annotated[
     str, _matching(r"[a-z][a-z0-9-]{0,31}", "must be named with at most 32 small letters, digits and -, a letter first")
 ]
+IssuerName = Annotated[
+    str, _matching(r"[a-z][a-z0-9-]{0,31}", "must be named with at most 32 small letters, digits and -, a letter first")
+]
 TokenPrefix = Annotated[
     str, _matching(r"[a-z][a-z0-9]{0,15}", "must be at most 16 small letters and digits, a letter first")
 ]
@@ -135,6 +138,11 @@ Upstreams = Annotated[
 HeaderNames = Annotated[tuple[Annotated[str, AfterValidator(_forwardable)], ...], AfterValidator(_distinct)]
 Networks = Annotated[
     tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...], AfterValidator(_distinct)
+]
+AppIds = Annotated[
+    tuple[Annotated[str, _matching(r"[0-9a-f]{24}", "must be the 24 hex digits of an app's id")], ...],
+    AfterValidator(_some),
+    AfterValidator(_distinct),
 ]
 ScopeNames = Annotated[
     tuple[Annotated[str, _matching(r"[_A-Za-z][_0-9A-Za-z]*", "must be a name as in enum Scope")], ...],

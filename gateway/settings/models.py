@@ -8,6 +8,7 @@ from typing import Final, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from gateway.settings.api import Api
+from gateway.settings.issuers import Issuers
 from gateway.settings.kinds import (
     Address,
     Count,
@@ -29,6 +30,7 @@ from gateway.settings.kinds import (
 )
 from gateway.settings.routes import KEPT, VENDOR_ROUTES, Route
 from gateway.settings.stores import StoreUrl, in_redis
+from gateway.settings.users import Registrar, UserTokens
 
 
 class Listen(Section):
@@ -160,6 +162,13 @@ class Tokens(Section):
     remember_entries: Count = Field(default=10_000, description="How many proven credentials are remembered at most.")
     # Bounds how long a change that the store did not announce can go unseen.
     remember_seconds: Seconds = Field(default=30.0, description="How long a proven credential is remembered at most.")
+
+    @field_validator("key_prefix", "user_prefix")
+    @classmethod
+    def _is_free(cls, prefix: str) -> str:
+        if prefix in {"gwd", "gwo"}:
+            raise ValueError("must not be gwd or gwo, which tokens of developers and operators begin with")
+        return prefix
 
     @field_validator("user_prefix")
     @classmethod
@@ -293,6 +302,12 @@ class Settings(Section):
     audit: Audit = Audit()
     tokens: Tokens = Tokens()
     api: Api = Api()
+    issuers: Issuers = Field(default={}, description="Other issuers of user tokens, each under a name.")
+    users: Registrar = Field(
+        default="builtin",
+        description="Who registers SDK users: the gateway, or the upstream, whose tokens one of `issuers` then proves.",
+    )
+    user_tokens: UserTokens = UserTokens()
     realm: Realm = Field(default="gateway", description="The realm named in `WWW-Authenticate`.")
     regions: Mapping[RegionName, Region] = Field(description="The regions, each under its name.")
     default_region: str = Field(

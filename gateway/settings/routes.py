@@ -14,6 +14,7 @@ _TEMPLATE: Final = re.compile(rf"(?:/(?:{_LITERAL}|{_PARAMETER}))+(?:/\{{[a-z][a
 # What the gateway answers itself, now or later: a rule here would send callers' secrets to the upstream, or never be
 # asked. None stands for every method.
 KEPT: Final = (
+    ("POST", "/users/auth-code"),
     ("POST", "/users"),
     ("POST", "/users/token"),
     (None, "/keys/self"),
@@ -100,7 +101,6 @@ class Route(Section):
 
 # No query parameter of these routes is documented, so none passes until an operator names it.
 VENDOR_ROUTES: Final = (
-    Route(method="POST", path="/users/auth-code", scopes=("USER_LINK",)),
     Route(method="POST", path="/v2/users/{install_id}/link", scopes=("USER_LINK",)),
     Route(
         method="DELETE",

@@ -172,7 +172,7 @@ async def test_there_is_nothing_else(client: Client, method: str, path: str) -> 
     answer = await (await client(Gateway())).request(method, path)
 
     assert (answer.status, answer.content_type) == (404, "application/json")
-    assert await answer.json() == {"message": "There is nothing here but /live, /ready and /metrics."}
+    assert await answer.json() == {"message": "There is nothing here but /live, /ready, /metrics and /api/v1/."}
 
 
 async def test_a_probe_may_ask_for_the_head_only(client: Client) -> None:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.audit import AuditAction
-from gateway.core.ledger import Changes, Snapshot
+from gateway.core.developer_tokens import DeveloperToken, token_item
+from gateway.core.ledger import Changes, Item, ItemKind, Snapshot
 from gateway.core.lifecycle import places
 from gateway.core.merging import (
     Merged,
@@ -15,6 +16,7 @@ from gateway.core.merging import (
 )
 from gateway.core.people import developer_id
 from gateway.core.records import (
+    DELETED,
     MAX_ACTIVE_KEYS,
     App,
     KeyRecord,
@@ -26,7 +28,14 @@ from gateway.core.records import (
 )
 from gateway.core.wishes import DAY
 from tests.support.ledgers import WHO, Ledger
-from tests.support.merging import APP, merge_app_into, merge_keys_into, merge_tokens_into, merge_users_into
+from tests.support.merging import (
+    APP,
+    merge_app_into,
+    merge_items_into,
+    merge_keys_into,
+    merge_tokens_into,
+    merge_users_into,
+)
 
 OTHER = App("7b0000000000000000000a02", "other", "us")
 NOW = Ledger().now
@@ -216,6 +225,73 @@ def test_users_and_tokens_lose_what_either_lost(ledger: Ledger) -> None:
     ]
     assert [token.revoked_at for token in ledger.tokens.values()] == [7, 5, None]
     assert restored(ledger) == [("user", "someone"), ("user_token", a_token(1).id)]
+
+
+def test_a_deleted_user_stays_deleted(ledger: Ledger) -> None:
+    """A user who was deleted would come back with a backup, or the name that was to be erased."""
+    ledger.users[APP.id, "gone"] = User("gone", APP.id, cut_at=DELETED)
+    merged = merge_users_into(
+        ledger, User("someone", APP.id, cut_at=DELETED), User("gone", APP.id, "old name"), User("new", APP.id, "other")
+    )
+    assert merged.conflicts == ()
+    assert list(ledger.users.values()) == [
+        User("someone", APP.id, None, cut_at=DELETED),
+        User("gone", APP.id, None, cut_at=DELETED),
+        User("new", APP.id, "other"),
+    ]
+    assert restored(ledger) == [("user", "someone")]
+
+
+def test_a_refreshed_token_stays_refreshed(ledger: Ledger) -> None:
+    """A merge would give a refreshed token its old end back, or tear it out of its family."""
+    ledger.tokens.update({token.id: token for token in (a_token(1), a_token(2, shutdown_at=5, family="f" * 16))})
+    merged = merge_tokens_into(ledger, a_token(1, shutdown_at=7, family="e" * 16), a_token(2))
+    assert merged.conflicts == ()
+    assert [(token.shutdown_at, token.family) for token in ledger.tokens.values()] == [(7, "e" * 16), (5, "f" * 16)]
+    assert restored(ledger) == [("user_token", a_token(1).id)]
+
+
+def an_item(kind: ItemKind = ItemKind.INCIDENT, text: str = "{}", owner: str = APP.id) -> Item:
+    """Something that stands round the keys."""
+    return Item(kind, f"{owner[:2]}01", owner, text)
+
+
+def test_items_come_as_they_are(ledger: Ledger) -> None:
+    """What stands round the keys would be lost with a move."""
+    items = [an_item(), an_item(ItemKind.NOTICE)]
+    assert merge_items_into(ledger, *items).conflicts == ()
+    assert list(ledger.items.values()) == items
+    assert merge_items_into(ledger, *items) == Merged(Changes())
+
+
+def test_an_item_that_is_here_stays(ledger: Ledger) -> None:
+    """An old backup would open a closed incident, or send a mail once more."""
+    ledger.items[an_item().key] = an_item(text="later")
+    merged = merge_items_into(ledger, an_item())
+    assert [conflict.record for conflict in merged.conflicts] == [an_item()]
+    assert ledger.items == {an_item().key: an_item(text="later")}
+    stray = an_item(owner="00" * 12)
+    assert [conflict.record for conflict in merge_items_into(ledger, stray).conflicts] == [stray]
+
+
+@pytest.mark.parametrize(("here", "there", "end"), [(None, 5, 5), (5, None, 5), (7, 5, 5), (None, None, None)])
+def test_a_developers_token_loses_what_either_lost(
+    ledger: Ledger, here: int | None, there: int | None, end: int | None
+) -> None:
+    """A token of a developer that was revoked would work again after a merge."""
+    person = "0c" * 12
+    token = DeveloperToken("0c01", person, "dev_00", bytes(32), 1, NOW + DAY, "operator:ada")
+    mine, theirs = (token_item(replace(token, revoked_at=end)) for end in (here, there))
+    ledger.items[mine.key] = mine
+    merge_items_into(ledger, theirs)
+    assert ledger.items == {mine.key: token_item(replace(token, revoked_at=end))}
+
+
+def test_a_developers_token_comes_without_an_app(ledger: Ledger) -> None:
+    """Developers would have to be given new tokens after a move."""
+    token = token_item(DeveloperToken("0c01", "0c" * 12, "dev_00", bytes(32), 1, NOW + DAY, "operator:ada"))
+    assert merge_items_into(ledger, token).conflicts == ()
+    assert ledger.items == {token.key: token}
 
 
 def test_users_that_differ_are_named(ledger: Ledger) -> None:

@@ -7,7 +7,7 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core import lifecycle, people
+from gateway.core import deletion, lifecycle, people
 from gateway.core.ledger import Act, ActRefused, Asked
 from gateway.core.lifecycle import NewKey, places
 from gateway.core.people import NewUserToken
@@ -46,6 +46,7 @@ def an_act(ledger: Ledger, what: int, which: int) -> Act:
             Asked(APP.id, tokens=(token_id,)),
             lambda seen: people.revoke_user_token(seen, token_id, RevokedWhy.LEAKED, WHO),
         ),
+        Act(deletion.asked_of(APP.id, user_id), lambda seen: deletion.delete_user(seen, user_id, WHO)),
     )
     return acts[what]
 
@@ -57,8 +58,8 @@ def a_base() -> Ledger:
         wish = NewKey(key_id, number.to_bytes(32), "k", SCOPES, DAY)
         ledger.do(Asked(APP.id, keys=(key_id,)), lambda seen, wish=wish: lifecycle.create_key(seen, wish, WHO))
     for number, token_id in enumerate(TOKENS):
-        token = NewUserToken(token_id, number.to_bytes(32), f"user-{number % 2}", None, "", DAY)
-        asked = Asked(APP.id, user_id=token.user_id, tokens=(token_id,))
+        token = NewUserToken(token_id, number.to_bytes(32), f"user-{number % 2}", f"name-{number % 2}", "", DAY)
+        asked = Asked(APP.id, user_id=token.user_id, external_id=token.external_id, tokens=(token_id,))
         ledger.do(asked, lambda seen, token=token: people.create_user_token(seen, token, WHO))
     return ledger
 
@@ -66,7 +67,7 @@ def a_base() -> Ledger:
 def fork(ledger: Ledger) -> Ledger:
     """Another store with the same records."""
     records = ledger.apps, ledger.keys, ledger.users, ledger.tokens, ledger.roles
-    return Ledger(ledger.now, *map(dict, records), [*ledger.events])  # type: ignore[arg-type]
+    return Ledger(ledger.now, *map(dict, records), events=[*ledger.events])  # type: ignore[arg-type]
 
 
 def lived(base: Ledger, happenings: Sequence[tuple[int, int]], start: int) -> Ledger:
@@ -102,7 +103,7 @@ def takings(ledger: Ledger) -> dict[tuple[Taken, str, str], Taking]:
     return {taking.subject: taking for taking in found if taking is not None}
 
 
-lives = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 3)), max_size=8)
+lives = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 3)), max_size=8)
 
 
 @many

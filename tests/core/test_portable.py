@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.audit import AuditAction, AuditEvent, Numbered, Seal
+from gateway.core.developer_tokens import DeveloperToken, token_item
 from gateway.core.portable import LastUsed, NotPortable, Portable, kind_of, line_of, record_of
-from gateway.core.records import App, Developer, KeyRecord, RevokedWhy, Role, User, UserTokenRecord
+from gateway.core.records import DELETED, App, Developer, KeyRecord, RevokedWhy, Role, User, UserTokenRecord
+from gateway.core.sessions import Family, sessions_item
 from gateway.core.times import LAST_MOMENT
 
 APP_ID = "5a0000000000000000000a01"
@@ -37,6 +39,7 @@ RECORDS: dict[str, Portable] = {
     "key": KEY,
     "user": User("some one".replace(" ", "-"), APP_ID, "customer 17", switches=1, cut_at=9),
     "user_token": UserTokenRecord("5a00000000000003", APP_ID, "someone", VERIFIER, 1000, 2000, 1500),
+    "item": sessions_item(APP_ID, "someone", [Family("5a00000000000003", 9000, ("5a00000000000003",))]),
     "developer": Developer(APP_ID, "ada@example.com", Role.SPECTATOR),
     "event": Numbered(CHAIN, 7, AuditEvent(1000, AuditAction.KEY_REVOKED, APP_ID, KEY.id, "cli:ada", "cli", "leaked")),
     "seal": Seal(CHAIN, 1, 7, 2000, "ab" * 32, "signature", "signer"),
@@ -47,6 +50,9 @@ SPARE: list[Portable] = [
     KeyRecord("0" * 8, APP_ID, "k", frozenset({"X"}), VERIFIER, 0, 1),
     User("someone", APP_ID),
     UserTokenRecord("f" * 64, APP_ID, "someone", VERIFIER, 0, 1),
+    UserTokenRecord("f" * 64, APP_ID, "someone", VERIFIER, 0, 1, shutdown_at=9, family="f" * 64),
+    User("deleted", APP_ID, cut_at=DELETED),
+    token_item(DeveloperToken("5a01", APP_ID, "dev_00", VERIFIER, 1, 2, "operator:ada", 3)),
     Numbered(CHAIN, 1, AuditEvent(0, AuditAction.STORE_IMPORTED, "", "", "")),
     Seal(CHAIN, 1, 1, 0, ""),
 ]
@@ -110,6 +116,14 @@ def _without(line: bytes, name: str) -> bytes:
         ("user", "id", "a b"),
         ("user", "external_id", ""),
         ("user_token", "user", ""),
+        ("item", "of", "code"),
+        ("item", "of", "incident"),
+        ("item", "of", "mood"),
+        ("item", "id", "5b.someone"),
+        ("item", "id", "5a"),
+        ("item", "owner", "5a"),
+        ("item", "text", "[]"),
+        ("item", "text", "{}"),
         ("developer", "email", "ada"),
         ("developer", "role", "owner"),
         ("event", "action", "key.revived"),

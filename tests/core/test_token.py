@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.records import Fault
-from gateway.core.token import BASE62, Kind, Prefixes, Secret, Token, mint, parse_token, verifier
+from gateway.core.token import BASE62, Kind, Prefixes, Secret, Token, mint, minted_id, parse_token, verifier
 
 PREFIXES = Prefixes()
 LEGACY = "e5c3b842231543f.mGCUhfi0uI4J13k010V49D2GaBZ3j1E708X4a4396XNx48X3"
@@ -204,3 +204,15 @@ def test_a_token_does_not_show_its_verifier() -> None:
     assert isinstance(token, Token)
     assert repr(token.verifier) not in repr(token)
     assert "e5c3b842231543f" in repr(token)
+
+
+def test_a_token_of_another_prefix_or_with_a_typing_error_has_no_id() -> None:
+    """Somebody's token would be looked up as another kind's, or a mistyped one at all."""
+    good = mint("gwd", bytes(8), bytes(48)).reveal().encode()
+
+    assert minted_id(good, "gwd") == "0" * 16
+    for text in (b"", b"gwd", b"gwd_", good[:-1], good + b"0", good.replace(b"gwd", b"gwo"), good[:-1] + b"!"):
+        assert minted_id(text, "gwd") is None
+    swapped = good[:-1] + (b"0" if good[-1:] != b"0" else b"1")
+    assert minted_id(swapped, "gwd") is None
+    assert minted_id(good, "gwo") is None

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.audit import AuditAction, AuditEvent, Numbered, Seal
+from gateway.core.ledger import Item, ItemKind
 from gateway.core.portable import LastUsed, Portable
-from gateway.core.records import MAX_ACTIVE_KEYS, App, Developer, KeyRecord, Role, User, UserTokenRecord
+from gateway.core.records import DELETED, MAX_ACTIVE_KEYS, App, Developer, KeyRecord, Role, User, UserTokenRecord
 from gateway.core.times import LAST_MOMENT
 from gateway.core.wholeness import Wholeness
 from gateway.core.wishes import DAY, LONGEST_LIFETIME
@@ -56,6 +57,9 @@ WHOLE: list[Portable] = [
     USER,
     APP,
     OTHER,
+    Item(ItemKind.SESSIONS, "5a01", APP.id, ""),
+    Item(ItemKind.INCIDENT, "5a01", APP.id, ""),
+    Item(ItemKind.DEVELOPER_TOKEN, "0001", "00" * 12, ""),
     LastUsed(a_key(3).id, NOW),
 ]
 
@@ -104,6 +108,8 @@ CROWDED = f"has more than {MAX_ACTIVE_KEYS} active keys."
         ([a_key(90, revoked_at=1, successor="5affffffffffffff")], [MISSING]),
         ([a_key(90, OTHER, revoked_at=1, successor=a_key(3).id)], [MISSING]),
         ([a_key(90, App("00" * 12, "gone", "eu"))], [MISSING]),
+        ([Item(ItemKind.SESSIONS, "5a01", "5a" * 12, "")], [TWICE, MISSING]),
+        ([Item(ItemKind.SESSIONS, "0001", "00" * 12, "")], [MISSING]),
         ([Numbered(CHAIN, 2, EVENT)], ["It is out of order in its chain."]),
         ([Seal(CHAIN, 1, 1, NOW, "")], ["It is out of order in its chain."]),
         ([Seal(CHAIN, 6, 5, NOW, "")], ["It is out of order in its chain."]),
@@ -161,7 +167,10 @@ LONG = "It lives for longer than 366 days."
         (LastUsed(a_key(3).id, -1), ["Its at is not within the years 1970 to 9999."]),
         (replace(APP, cut_at=NOW + LONGEST_LIFETIME), []),
         (replace(APP, cut_at=NOW + LONGEST_LIFETIME + 1), ["Its cut_at lies more than a year ahead."]),
-        (replace(USER, cut_at=LAST_MOMENT), ["Its cut_at lies more than a year ahead."]),
+        (replace(USER, cut_at=DELETED - 1), ["Its cut_at lies more than a year ahead."]),
+        (replace(USER, cut_at=DELETED, external_id=None), []),
+        (replace(USER, cut_at=DELETED), ["The user was deleted, and the external id was not erased."]),
+        (replace(APP, cut_at=DELETED), ["Its cut_at lies more than a year ahead."]),
         (a_token(1, revoked_at=LAST_MOMENT), ["Its revoked_at lies more than a year ahead."]),
         (a_key(3, shutdown_at=LAST_MOMENT), []),
         (a_key(3, created_at=NOW, expires_at=NOW + LONGEST_LIFETIME), []),

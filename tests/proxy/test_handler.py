@@ -168,7 +168,7 @@ async def test_a_small_limit_of_bodies(tmp_path: Path) -> None:
     """A body that comes in one piece with its head would be taken whatever its size."""
     async with running(tmp_path, {"limits.body_bytes": 100, "limits.route_body_bytes": 100}) as gateway:
         of_all = {"token": gateway.keys["all"]}
-        for start in ("POST /v4/gql HTTP/1.1", "POST /users/auth-code HTTP/1.1"):
+        for start in ("POST /v4/gql HTTP/1.1", "POST /v2/users/abc/link HTTP/1.1"):
             for size, status in ((100, 200), (101, 413)):
                 body = OWN.encode().ljust(size)
                 chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (size, body)

@@ -171,13 +171,13 @@ async def test_the_log_says_what_is_wrong_with_a_credential(
             'Bearer realm="gateway", error="insufficient_scope", scope="USER_READ"',
         ),
         (
-            "/users/auth-code",
+            "/v2/users/abc/link",
             "POST",
             "USER_READ",
             403,
             'Bearer realm="gateway", error="insufficient_scope", scope="USER_LINK"',
         ),
-        ("/users/auth-code", "POST", "user", 403, None),
+        ("/v2/users/abc/link", "POST", "user", 403, None),
         ("/v2/users/583e08a1cd99250700000002", "GET", "user", 403, None),
         ("/v2/users/me", "GET", "USER_READ", 403, None),
         ("/nowhere", "GET", "USER_READ", 404, None),
@@ -264,7 +264,7 @@ async def test_a_disabled_app_and_user(gateway: Running) -> None:
 
 
 @here
-@pytest.mark.parametrize("target", ["/v4/gql", "/users/auth-code"])
+@pytest.mark.parametrize("target", ["/v4/gql", "/v2/users/abc/link"])
 @pytest.mark.parametrize("framing", ["Content-Length: 27", "Transfer-Encoding: chunked"])
 async def test_a_revocation_while_a_body_is_sent(gateway: Running, target: str, framing: str) -> None:
     """Somebody with a stolen key could open requests beforehand, and finish them after it was revoked."""

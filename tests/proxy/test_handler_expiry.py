@@ -26,7 +26,7 @@ ASKED = {
     "a route": (200, "GET", "/v2/users/x", ""),
     "refused": (403, "POST", "/v4/gql", message("{ offloads { day } }")),
     "malformed": (400, "POST", "/v4/gql", "{"),
-    "a route refused": (403, "POST", "/users/auth-code", ""),
+    "a route refused": (403, "POST", "/v2/users/abc/link", ""),
     "ended by itself": (200, "DELETE", "/keys/self", ""),
 }
 

@@ -68,8 +68,8 @@ async def test_report_mode(reporting: Running, row: str) -> None:
     ("target", "caller", "status", "reported"),
     [
         (f"/v2/users/{OTHER_USER}", "user", 200, "not_own_data"),
-        ("/users/auth-code", "user", 200, "keys_only"),
-        ("/users/auth-code", "USER_READ", 200, "scope_missing"),
+        ("/v2/users/abc/link", "user", 200, "keys_only"),
+        ("/v2/users/abc/link", "USER_READ", 200, "scope_missing"),
         ("/v2/users/me", "USER_READ", 403, None),
         ("/v2/users/me", None, 401, None),
         ("/v2/users/me", "gwk_no", 401, None),
@@ -82,7 +82,7 @@ async def test_report_mode_on_routes(
 ) -> None:
     """Report mode would judge REST routes differently from operations."""
     token = {**reporting.keys, "user": reporting.user_token}.get(caller or "", caller)
-    method = "POST" if target == "/users/auth-code" else "GET"
+    method = "POST" if target == "/v2/users/abc/link" else "GET"
     answer = await reporting.ask(token=token, target=target, method=method, body=b"")
     assert (answer.status, answer.header("X-Gateway-Would-Refuse")) == (status, reported)
 

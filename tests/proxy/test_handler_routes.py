@@ -20,11 +20,10 @@ from tests.support.wire import here, line_of, request, wire
 
 # method, target, caller, status, reason
 ROUTES = [
-    ("POST", "/users/auth-code", "USER_LINK", 200, None),
-    ("POST", "/users/auth-code", "USER_READ", 403, "scope_missing"),
-    ("POST", "/users/auth-code", "user", 403, "keys_only"),
-    ("POST", "/users/auth-code", None, 401, "credential_missing"),
     ("POST", "/v2/users/abc/link", "USER_LINK", 200, None),
+    ("POST", "/v2/users/abc/link", "USER_READ", 403, "scope_missing"),
+    ("POST", "/v2/users/abc/link", "user", 403, "keys_only"),
+    ("POST", "/v2/users/abc/link", None, 401, "credential_missing"),
     ("DELETE", f"/users/{OWN_USER}", "user", 200, None),
     ("DELETE", f"/users/{OTHER_USER}", "user", 403, "not_own_data"),
     ("DELETE", f"/users/{OTHER_USER}", "USER_DELETE", 200, None),
@@ -46,8 +45,8 @@ ROUTES = [
     ("PATCH", f"/v2/users/{OWN_USER}", "user", 405, "method_not_allowed"),
     ("HEAD", "/v2/segment_definitions", None, 405, "method_not_allowed"),
     ("OPTIONS", f"/v2/users/{OWN_USER}", "user", 405, "method_not_allowed"),
-    ("POST", "/users", "all", 404, "path_unknown"),
-    ("POST", "/users/token", "all", 405, "method_not_allowed"),
+    ("POST", "/users", "all", 401, "credential_invalid"),
+    ("POST", "/users/token", "all", 401, "credential_invalid"),
 ]
 
 
@@ -102,7 +101,7 @@ async def test_methods_that_are_allowed(gateway: Running, target: str, allowed: 
 async def test_the_body_of_a_route(gateway: Running, data: bytes, waits: bool) -> None:
     """A REST route's body would be lost or changed on its way."""
     head = request(
-        gateway, start="POST /users/auth-code HTTP/1.1", token=gateway.keys["USER_LINK"], body=b"", length=len(data)
+        gateway, start="POST /v2/users/abc/link HTTP/1.1", token=gateway.keys["USER_LINK"], body=b"", length=len(data)
     ).replace(b"application/json", b"application/octet-stream")
     async with wire(gateway) as client:
         if waits:
@@ -120,7 +119,7 @@ async def test_the_body_of_a_route(gateway: Running, data: bytes, waits: bool) -
 @here
 async def test_the_body_of_a_route_is_bounded(gateway: Running) -> None:
     """A REST route would take bodies of any size."""
-    start = "POST /users/auth-code HTTP/1.1"
+    start = "POST /v2/users/abc/link HTTP/1.1"
     for size, status in ((1_048_576, 200), (1_048_577, 413)):
         async with wire(gateway) as client:
             await client.send_all(request(gateway, start=start, token=gateway.keys["USER_LINK"], body=b"x" * size))
@@ -131,7 +130,7 @@ async def test_the_body_of_a_route_is_bounded(gateway: Running) -> None:
 async def test_a_route_takes_no_content_coding(gateway: Running) -> None:
     """The upstream would unpack what nobody here could bound."""
     more = {"Content-Encoding": "gzip"}
-    answer = await gateway.ask(token=gateway.keys["USER_LINK"], target="/users/auth-code", headers=more)
+    answer = await gateway.ask(token=gateway.keys["USER_LINK"], target="/v2/users/abc/link", headers=more)
     assert (answer.status, answer.reasons) == (415, ["unsupported_media_type"])
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.core.audit import AuditEvent
-from gateway.core.ledger import Act, Asked, Changes, Decide, Snapshot, Who
+from gateway.core.ledger import Act, Asked, Changes, Decide, Item, ItemKey, Snapshot, Who
 from gateway.core.records import App, KeyRecord, Role, User, UserTokenRecord, ends_at
 
 WHO: Final = Who("tester", "suite")
@@ -20,6 +20,7 @@ class Ledger:
     users: dict[tuple[str, str], User] = field(default_factory=dict)
     tokens: dict[str, UserTokenRecord] = field(default_factory=dict)
     roles: dict[tuple[str, str], Role] = field(default_factory=dict)
+    items: dict[ItemKey, Item] = field(default_factory=dict)
     events: list[AuditEvent] = field(default_factory=list)
 
     def seen(self, asked: Asked) -> Snapshot:
@@ -39,6 +40,7 @@ class Ledger:
             roles={
                 email: role for (app_id, email), role in self.roles.items() if app_id == asked.app_id and asked.roles
             },
+            items={key: self.items[key] for key in asked.items if key in self.items},
             taken=frozenset(
                 taken
                 for taken in ids & (self.keys.keys() | self.tokens.keys())
@@ -64,6 +66,9 @@ class Ledger:
         self.keys.update({key.id: key for key in changes.keys})
         self.users.update({(user.app_id, user.id): user for user in changes.users})
         self.tokens.update({token.id: token for token in changes.tokens})
+        self.items.update({item.key: item for item in changes.items})
+        for key in changes.dropped:
+            self.items.pop(key, None)
         for email, role in changes.roles.items():
             if role is None:
                 del self.roles[app_id, email]

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
-from gateway.core.ledger import Asked
+from gateway.core.ledger import Asked, Item
 from gateway.core.merging import (
     Merged,
+    items_sought,
     keys_sought,
     merge_app,
+    merge_items,
     merge_keys,
     merge_tokens,
     merge_users,
@@ -49,3 +51,8 @@ def merge_users_into(ledger: Ledger, *users: User) -> Merged:
 def merge_tokens_into(ledger: Ledger, *tokens: UserTokenRecord) -> Merged:
     """User tokens merged."""
     return kept(ledger, merge_tokens(ledger.seen(tokens_sought(APP.id, tokens)), tokens, WHO))
+
+
+def merge_items_into(ledger: Ledger, *items: Item) -> Merged:
+    """Items of one owner merged."""
+    return kept(ledger, merge_items(ledger.seen(items_sought(items[0].owner, items)), items, WHO))

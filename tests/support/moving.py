@@ -4,12 +4,14 @@ import io
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from gateway.core.audit import AuditAction, Numbered
+from gateway.core.developer_tokens import DeveloperToken, token_item
 from gateway.core.ledger import Act, Who
 from gateway.core.portable import Portable, line_of
 from gateway.core.records import Role
+from gateway.core.sessions import Family, sessions_item
 from gateway.keys.export_file import checked
 from gateway.keys.moving import everything, export
 from gateway.keys.restoring import Restored, Restoring
@@ -17,6 +19,7 @@ from gateway.keys.sealing import seal_new
 from gateway.store.contract import Store, StoreUnavailable
 from tests.store import acts
 from tests.store.acts import do
+from tests.store.checks_items import keep
 from tests.store.place import APP, OTHER_APP
 
 WHO = Who("cli:ada", "cli")
@@ -24,6 +27,8 @@ KEYS = [f"5a{number:014x}" for number in range(4)]
 TOKENS = [f"5a{number:014x}" for number in range(4, 8)]
 USERS = ["first-user", "5a93deb3d8e7d90600001e6f"]
 EMAIL = "ada@example.com"
+FAMILIES: Final = sessions_item(APP.id, USERS[0], [Family(TOKENS[0], 1_790_000_000_000, (TOKENS[0],))])
+PERSONS: Final = token_item(DeveloperToken("0c01", "0c" * 12, "dev_00", bytes(32), 1, 2, "operator:ada"))
 
 
 async def saved(store: Store) -> bytes:
@@ -80,6 +85,7 @@ async def fill(store: Store, seed: int = 0) -> None:
     )
     # Of another slot tag than its app, as tokens from elsewhere are.
     await do(store, acts.make_key(APP.id, "e5c3b842231543f0"))
+    await do(store, keep(FAMILIES), keep(PERSONS, owner=PERSONS.owner))
     await seal_new(store, None, 1_790_000_000_000)
     for number in range(12):
         await do(store, an_act(chance, number))

@@ -6,7 +6,7 @@ from enum import Enum, auto
 from hmac import compare_digest
 from typing import Final
 
-from gateway.core.developer_tokens import PREFIX, item_key, token_fault
+from gateway.core.developer_tokens import OPERATOR_PREFIX, PREFIX, item_key, token_fault
 from gateway.core.ledger import ActReason, ActRefused, Asked, Snapshot
 from gateway.core.people import person_id
 from gateway.core.records import Role
@@ -14,8 +14,6 @@ from gateway.core.token import minted_id, verifier
 from gateway.keys.developer_tokens import Person, read
 from gateway.settings.api import Operator
 from gateway.store.contract import Store
-
-OPERATOR_PREFIX: Final = "gwo"
 
 _BEARER: Final = "bearer "
 _LONGEST: Final = 256  # characters of a header that can hold a token of ours
@@ -95,4 +93,3 @@ class Callers:
         if token_fault(token, digest, snapshot.now) is not None:
             return None
         return Caller(f"developer:{token.developer}", Person(token.owner, token.developer))
-

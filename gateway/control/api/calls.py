@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from heapq import nsmallest
@@ -16,6 +16,7 @@ from gateway.control.api.cursors import Cursors
 from gateway.control.api.models import PageQuery
 from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Snapshot, Who
 from gateway.core.repeats import Repeat, Repeated, forget, once
+from gateway.core.sessions import TokenRules
 from gateway.core.token import Prefixes, Secret
 from gateway.keys.developer_tokens import TokenDesk
 from gateway.keys.keeper import Keeper
@@ -30,6 +31,8 @@ Answer = Callable[[Snapshot, Changes], BaseModel]
 
 SOURCE: Final = "api"
 
+_HELD: Final = 5_000  # of a list at once; five of the longest pages
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -41,6 +44,7 @@ class Desk:
     scopes: Callable[[], tuple[str, ...]]
     regions: tuple[str, ...]
     overlap: bool
+    rules: TokenRules
     entropy: Callable[[int], bytes] = field(default=secrets.token_bytes, repr=False)
 
 
@@ -100,7 +104,7 @@ class Call:
 
     def keeper(self, errand: "Errand") -> Keeper:
         """Who makes and ends apps, keys and users on this errand."""
-        return Keeper(self.desk.store, self.who, self._entropy, self.desk.prefixes, errand.around)
+        return Keeper(self.desk.store, self.who, self._entropy, self.desk.prefixes, self.desk.rules, errand.around)
 
     def token_desk(self, errand: "Errand | None" = None) -> TokenDesk:
         """Who issues and ends developers' tokens."""
@@ -121,23 +125,28 @@ class Call:
             raise
         return Changed(errand.told.encode(), result)
 
-    def page(self, found: Iterable[T], place: Callable[[T], tuple[Any, ...]], model: Callable[[T], BaseModel]) -> Reply:
+    async def page(
+        self, found: AsyncIterator[T], place: Callable[[T], tuple[Any, ...]], model: Callable[[T], BaseModel]
+    ) -> Reply:
         """A part of a list that is ordered by `place`: whoever walks it meets all that is there from the first to the
-        last page, and nothing twice."""
-        query: PageQuery = self.query
-        after = self.after()
-        rest = (each for each in found if after is None or place(each) > after)
-        some = nsmallest(query.limit + 1, rest, key=place)
-        more = len(some) > query.limit
-        some = some[: query.limit]
-        return self.paged([model(each) for each in some], place(some[-1]) if more else None)
+        last page, and nothing twice. Of a list of any length no more than some thousands are held."""
+        after, wanted = self.after(), self.query.limit + 1
+        some: list[T] = []
+        async for each in found:
+            if after is None or place(each) > after:
+                some.append(each)
+            if len(some) >= _HELD:
+                some = nsmallest(wanted, some, key=place)
+        some = nsmallest(wanted, some, key=place)
+        shown = some[: wanted - 1]
+        return self.paged(map(model, shown), place(shown[-1]) if len(some) == wanted else None)
 
     def after(self) -> tuple[str | int, ...] | None:
         """The place from which on a list is asked for."""
         query: PageQuery = self.query
         return None if query.cursor is None else tuple(self.desk.cursors.read(query.cursor, self._list()))
 
-    def paged(self, items: list[BaseModel], last: tuple[str | int, ...] | None) -> Reply:
+    def paged(self, items: Iterable[BaseModel], last: tuple[str | int, ...] | None) -> Reply:
         """A part of a list that goes on after `last`, if it goes on."""
         cursor = None if last is None else self.desk.cursors.write(last, self._list())
         return Reply(orjson.dumps({"items": [item.model_dump(mode="json") for item in items], "next": cursor}))

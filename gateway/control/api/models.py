@@ -56,9 +56,7 @@ def _region(region: str, info: ValidationInfo) -> str:
     return region
 
 
-Name = Annotated[
-    str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(normal_name), _good(name_faults)
-]
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(normal_name), _good(name_faults)]
 Account = Annotated[str, Field(max_length=LONGEST_NAME)]
 Email = Annotated[str, Field(min_length=3, max_length=254, json_schema_extra={"format": "email"}), _good(email_faults)]
 

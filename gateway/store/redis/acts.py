@@ -39,7 +39,7 @@ class _Queue:
         room = max(1, TOGETHER >> self.tries)
         for place, act in self.acts:
             asked = act.asked
-            room -= 1 + len(asked.keys) + len(asked.tokens) + len(asked.users) + len(asked.external_ids)
+            room -= 1 + sum(map(len, (asked.keys, asked.tokens, asked.users, asked.external_ids, asked.items)))
             if step and room < 0:
                 break
             step.append((place, act))

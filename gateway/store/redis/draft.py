@@ -4,27 +4,44 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.core.ledger import Changes
+from gateway.core.ledger import Changes, Item, ItemKey
 from gateway.core.records import KeyRecord, User, UserTokenRecord, ends_at
 from gateway.core.takings import Taking
 from gateway.store.redis.encoding import (
+    decode_item,
     decode_user,
     encode_app,
     encode_elsewhere,
     encode_event,
+    encode_item,
     encode_key,
     encode_takings,
-    encode_token,
     encode_user,
 )
-from gateway.store.redis.layout import apps_key, audit_key, id_key, identity_key
+from gateway.store.redis.layout import (
+    apps_key,
+    audit_key,
+    id_key,
+    identity_key,
+    item_key,
+    items_key,
+    listed_as,
+    owners_key,
+    tag_of,
+)
 from gateway.store.redis.nodes import Question
+from gateway.store.redis.packed import encode_token
 from gateway.store.redis.scripts import CLAIM, COMMIT, Argument
 from gateway.store.redis.standing import Standing, Where
 
 # An expired key stays among those that may still work for this long, so that a server's clock that was set back finds
 # it there when it counts.
 LINGERING: Final = 60 * 60 * 1000
+
+# An item is kept for so long after its end. With each one that is written some of those go that are over, so that they
+# never pile up between two sweeps.
+KEPT_AFTER_END: Final = 24 * 60 * 60 * 1000
+FORGOTTEN: Final = 10
 
 Write = tuple[str, str, *tuple[Argument, ...]]  # command, key, arguments
 
@@ -65,7 +82,14 @@ class Draft:
         if not self:
             return commit(self._standing.names.tag, identity, {}, [])
         checks = dict(self._standing.found)
-        writes = [*self._app(), *self._keys(checks), *self._tokens(checks), *self._users(checks), *self._roles()]
+        writes = [
+            *self._app(),
+            *self._keys(checks),
+            *self._tokens(checks),
+            *self._users(checks),
+            *self._roles(),
+            *self._items(checks),
+        ]
         events = [encode_event(event) for changes in self._changes for event in changes.events]
         takings = encode_takings(self.takings) if self.takings else b""
         return commit(self._standing.names.tag, identity, checks, writes, takings, events)
@@ -103,6 +127,7 @@ class Draft:
 
     def _users(self, checks: dict[Where, bytes]) -> Iterator[Write]:
         names = self._standing.names
+        known: list[Write] = []
         for user in {user.id: user for one in self._changes for user in one.users}.values():
             name = names.user(user.id)
             before = self._user_before(name, user, checks.setdefault((name, ""), b""))
@@ -116,7 +141,8 @@ class Draft:
                 yield "HDEL", names.of("external"), known_as
             if user.external_id is not None:
                 checks.setdefault((names.of("external"), user.external_id), b"")
-                yield "HSET", names.of("external"), user.external_id, user.id
+                known.append(("HSET", names.of("external"), user.external_id, user.id))
+        yield from known  # last, so that one user may have the external id that was another's
 
     def _roles(self) -> Iterator[Write]:
         name = self._standing.names.of("roles")
@@ -127,6 +153,32 @@ class Draft:
             else:
                 yield "HSET", name, email, role.value
 
+    def _items(self, checks: dict[Where, bytes]) -> Iterator[Write]:
+        tag, written = self._standing.names.tag, self._written_items()
+        kept = [item for item in written.values() if item is not None]
+        # Before what is written, so that something that begins anew is not forgotten.
+        for kind, owner in dict.fromkeys((item.kind, item.owner) for item in kept):
+            over = self._standing.now - KEPT_AFTER_END
+            yield "FORGET", items_key(tag, kind, owner), over, FORGOTTEN, item_key(tag, kind, "")
+            yield "SADD", owners_key(tag), listed_as(kind, owner)
+        for item in kept:
+            if not tag == tag_of(item.id) == tag_of(item.owner):
+                raise ValueError(f"An item of the kind {item.kind} is not under the slot tag of the act.")
+            name = item_key(tag, *item.key)
+            checks.setdefault((name, ""), b"")
+            yield "SET", name, encode_item(name, item)
+            yield (
+                "ZADD",
+                items_key(tag, item.kind, item.owner),
+                "+inf" if item.ends_at is None else item.ends_at,
+                item.id,
+            )
+        for key in written.keys() - {item.key for item in kept}:
+            name = item_key(tag, *key)
+            if there := checks.setdefault((name, ""), b""):
+                yield "DEL", name
+                yield "ZREM", items_key(tag, key[0], decode_item(name, key, there).owner), key[1]
+
     def _user_before(self, name: str, user: User, text: bytes) -> User | None:
         return decode_user(name, user.app_id, user.id, text) if text else None
 
@@ -135,6 +187,14 @@ class Draft:
 
     def _written_tokens(self) -> dict[str, UserTokenRecord]:
         return {token.id: token for one in self._changes for token in one.tokens}
+
+    def _written_items(self) -> dict[ItemKey, Item | None]:
+        """What becomes of items; of those that are dropped, None."""
+        written: dict[ItemKey, Item | None] = {}
+        for one in self._changes:
+            written |= {item.key: item for item in one.items}
+            written |= dict.fromkeys(one.dropped)
+        return written
 
 
 def _may_work(key: KeyRecord, now: int) -> bool:

@@ -1,7 +1,7 @@
 """Records as they lie in Redis, and back: whatever this store has not written itself is `Garbled`, and never a record.
 
-Apps, keys, users and items are JSON, which can be read with redis-cli; user tokens, of which there are most, are packed
-(`gateway/store/redis/packed.py`). Each ends in a CRC-32 over its name and itself: what a faulty line or machine garbled,
+Apps, keys, users and items are JSON, which can be read with redis-cli; user tokens are packed, by
+`gateway/store/redis/packed.py`. Each ends in a CRC-32 over its name and itself: what a faulty line or machine garbled,
 or what somebody moved elsewhere, is not taken for a credential that is wrong.
 """
 

@@ -11,7 +11,7 @@ Everything of an app lies under its slot tag, the first two hex digits of its id
     {ab}:user:<app>:<user>   a user
     {ab}:external:<app>      hash from external ids to the ids of users
     {ab}:roles:<app>         hash from e-mail addresses to roles
-    {ab}:item:<kind>:<id>    an item; the server drops it when it has been over for a day
+    {ab}:item:<kind>:<id>    an item
     {ab}:items:<kind>:<app>  sorted set of the ids of an owner's items of a kind, by when they end
     {ab}:owners              set of '<kind>:<app>' of those who have, or had, items of a kind
     {ab}:audit               list of events, each with its number

@@ -11,21 +11,23 @@ from typing import Any, Final, TypeVar
 
 from redis.exceptions import RedisError, ResponseError
 
+from gateway.core.ledger import Item, ItemKind
 from gateway.core.records import App, Developer, KeyRecord, User, UserTokenRecord
 from gateway.store.contract import StoreUnavailable
 from gateway.store.redis.encoding import (
     ELSEWHERE,
     KEY,
     decode_app,
+    decode_item,
     decode_key,
     decode_roles,
-    decode_token,
     decode_user,
 )
-from gateway.store.redis.faults import NoAnswer
-from gateway.store.redis.layout import TAGS, Names, apps_key, id_key
+from gateway.store.redis.faults import Garbled, NoAnswer
+from gateway.store.redis.layout import TAGS, Names, apps_key, id_key, item_key, items_key, listed_as, owners_key
 from gateway.store.redis.node import Command, Node
 from gateway.store.redis.nodes import Nodes
+from gateway.store.redis.packed import decode_token
 
 T = TypeVar("T")
 
@@ -36,7 +38,7 @@ _IDS: Final = "{??}:id:*"  # where keys and user tokens lie
 _ID: Final = len("{ab}:id:")
 _RUN_ID: Final = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
-Listed = tuple[Names, str]  # an id of a key or user, and whose it is
+Listed = tuple[Names, str]  # an id of a key, user or item, and whose it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,29 @@ class Lists:
         if self._nodes.generation != generation:
             raise _moved()
 
+    async def items(self, kind: ItemKind, owner: str | None) -> AsyncIterator[Item]:
+        """All items of a kind, or those of an owner."""
+        async for tag, some in self._listed(owner, _items(kind), kind):
+            names = [item_key(tag, kind, item_id) for _, item_id in some]
+            texts = await self._nodes.read(tag, [("GET", name) for name in names])
+            await self._demand_dropped(kind, [one for one, text in zip(some, texts, strict=True) if text is None])
+            for (_, item_id), name, text in zip(some, names, texts, strict=True):
+                if text is not None:
+                    with self._nodes.reading(tag):
+                        item = decode_item(name, (kind, item_id), text)
+                    yield item
+
+    async def _demand_dropped(self, kind: ItemKind, gone: Sequence[Listed]) -> None:
+        """Raise `StoreBroken` when one of these items, which are not there any more, is listed still."""
+        if not gone:
+            return
+        tag = gone[0][0].tag
+        listed = [("ZSCORE", items_key(tag, kind, of.app_id), item_id) for of, item_id in gone]
+        places = await self._nodes.read(tag, listed)
+        with self._nodes.reading(tag):
+            if any(place is not None for place in places):
+                raise Garbled
+
     async def _search(self, node: Node) -> AsyncIterator[UserTokenRecord]:
         """The user tokens of one server."""
         run, cursor = "", b"0"
@@ -138,9 +163,11 @@ class Lists:
         info, (cursor, names) = answers
         return _run_id(info), cursor, names
 
-    async def _listed(self, app_id: str | None, listing: _Listing) -> AsyncIterator[tuple[str, Sequence[Listed]]]:
-        """Ids listed for all apps, or one, in pages of one slot tag."""
-        async for tag, some in self._together(app_id):
+    async def _listed(
+        self, app_id: str | None, listing: _Listing, kind: ItemKind | None = None
+    ) -> AsyncIterator[tuple[str, Sequence[Listed]]]:
+        """Ids listed for all apps, or all owners of items of a kind, or for one, in pages of one slot tag."""
+        async for tag, some in self._together(app_id, kind):
             run, answers = await self._ask_run(tag, [listing.ask(names, 0) for names in some])
             page: list[Listed] = []
             for names, answer in zip(some, answers, strict=True):
@@ -163,15 +190,20 @@ class Lists:
         with self._nodes.reading(names.tag):
             return listing.read(place, answer)
 
-    async def _together(self, app_id: str | None) -> AsyncIterator[tuple[str, Sequence[Names]]]:
-        """All apps, or one, some of the same slot tag at a time."""
+    async def _together(
+        self, app_id: str | None, kind: ItemKind | None = None
+    ) -> AsyncIterator[tuple[str, Sequence[Names]]]:
+        """All apps, or all owners of items of a kind, or one, some of the same slot tag at a time."""
         if app_id is not None:
-            names = Names(app_id)
-            yield names.tag, [names]
+            only = Names(app_id)
+            yield only.tag, [only]
             return
+        prefix = "" if kind is None else listed_as(kind, "")
         for tag in TAGS:
-            (ids,) = await self._nodes.read(tag, [("SMEMBERS", apps_key(tag))])
-            for some in pieces([Names(one.decode()) for one in sorted(ids)], APPS):
+            (found,) = await self._nodes.read(tag, [("SMEMBERS", apps_key(tag) if kind is None else owners_key(tag))])
+            ids = [one.decode() for one in sorted(found)]
+            names = [Names(one.removeprefix(prefix)) for one in ids if one.startswith(prefix)]
+            for some in pieces(names, APPS):
                 yield tag, some
 
     async def _ask_run(self, tag: str, commands: Sequence[Command]) -> tuple[str, list[Any]]:
@@ -216,6 +248,17 @@ def _users_from(names: Names, place: int) -> Command:
 def _users_read(_: int, answer: Any) -> tuple[Sequence[bytes], int]:
     cursor, ids = answer
     return ids, int(cursor)
+
+
+def _items(kind: ItemKind) -> _Listing:
+    def ask(names: Names, place: int) -> Command:
+        return "ZSCAN", items_key(names.tag, kind, names.app_id), place, "COUNT", PAGE
+
+    def read(_: int, answer: Any) -> tuple[Sequence[bytes], int]:
+        cursor, ids_and_ends = answer
+        return list(dict.fromkeys(ids_and_ends[::2])), int(cursor)
+
+    return _Listing(ask, read)
 
 
 _KEYS: Final = _Listing(_keys_from, _keys_read)

@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.store.contract import FoundKey, FoundUserToken
+from gateway.core.ledger import Item, ItemKey
+from gateway.store.contract import FoundKey, FoundUser, FoundUserToken
 from gateway.store.redis.encoding import (
     ELSEWHERE,
     KEY,
     decode_app,
     decode_elsewhere,
+    decode_item,
     decode_key,
-    decode_token,
     decode_user,
 )
 from gateway.store.redis.faults import Garbled
-from gateway.store.redis.layout import Names, id_key, tag_of
+from gateway.store.redis.layout import Names, id_key, item_key, tag_of
 from gateway.store.redis.nodes import Nodes
+from gateway.store.redis.packed import decode_token
 from gateway.store.redis.standing import lookup
 
 Lying = tuple[bytes | None, bytes | None, bytes | None]  # what lies under an id, its app and its user
@@ -54,6 +56,26 @@ async def find(nodes: Nodes, credential_id: str) -> FoundKey | FoundUserToken | 
             decode_user(names.user(token.user_id), token.app_id, token.user_id, user),
             decode_app(names.of("app"), token.app_id, app).app,
         )
+
+
+async def find_user(nodes: Nodes, app_id: str, user_id: str) -> FoundUser | None:
+    """The app with this id, and the user of it."""
+    names = Names(app_id)
+    ((app, user),) = await nodes.read(names.tag, [("MGET", names.of("app"), names.user(user_id))])
+    with nodes.reading(names.tag):
+        if app is None:
+            return None
+        known = None if user is None else decode_user(names.user(user_id), app_id, user_id, user)
+        return FoundUser(known, decode_app(names.of("app"), app_id, app).app)
+
+
+async def find_item(nodes: Nodes, key: ItemKey) -> Item | None:
+    """The item with this key."""
+    tag = tag_of(key[1])
+    name = item_key(tag, *key)
+    (text,) = await nodes.read(tag, [("GET", name)])
+    with nodes.reading(tag):
+        return None if text is None else decode_item(name, key, text)
 
 
 async def _look(nodes: Nodes, tag: str, credential_id: str) -> Lying:

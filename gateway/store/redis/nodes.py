@@ -17,7 +17,7 @@ from gateway.store.redis.faults import Garbled, NoAnswer, meaning
 from gateway.store.redis.health import require
 from gateway.store.redis.layout import TAGS, identity_key
 from gateway.store.redis.node import Command, Node
-from gateway.store.redis.scripts import Script, in_full
+from gateway.store.redis.scripts import Argument, Script, in_full
 
 Question = tuple[str, Command]  # a slot tag, and what to ask its primary
 
@@ -122,16 +122,30 @@ class Nodes:
             found.append([next(answers) for _ in some])
         return found
 
-    async def write(self, tag: str, script: Script, key: str, arguments: Sequence[str | bytes | int]) -> bool:
+    async def write(self, tag: str, script: Script, key: str, arguments: Sequence[Argument]) -> bool:
         """Whether a script that writes under one key has done so; not when it found what it was not to find."""
-        if self._identity is None:
-            await self.read(tag, [])
-        keys = [identity_key(tag), key]
-        answer = await self.ask(tag, script.call(keys, [self._identity or "", *arguments]))
+        (answer,) = await self.write_all([(tag, script, key, arguments)])
         with self.reading(tag):
-            identity, what = answer
-            self.confirmed(tag, identity)
+            (what,) = answer
             return {b"kept": True, b"changed": False}[what]
+
+    async def write_all(self, wanted: Sequence[tuple[str, Script, str, Sequence[Argument]]]) -> list[list[Any]]:
+        """What such scripts answer after the identity, all together; each by its slot tag, key and arguments."""
+        if self._identity is None and wanted:
+            await self.read(wanted[0][0], [])
+        answers = await self.ask_many(
+            [
+                (tag, script.call([identity_key(tag), key], [self._identity or "", *arguments]))
+                for tag, script, key, arguments in wanted
+            ]
+        )
+        found = []
+        for (tag, *_), answer in zip(wanted, answers, strict=True):
+            with self.reading(tag):
+                identity, *rest = answer
+                self.confirmed(tag, identity)
+                found.append(rest)
+        return found
 
     def confirmed(self, tag: str, identity: object) -> None:
         """Take note of the identity found under a slot tag. `StoreBroken` when there is none, or another's."""

@@ -46,7 +46,8 @@ def decode_token(name: str, token_id: str, packed: object) -> UserTokenRecord:
     verifier, rest = verifier_from(rest[:VERIFIER_BYTES]), rest[VERIFIER_BYTES:]
     if packed.startswith(_PLAIN):
         created_at, expires_at, *ends = _times(rest, {2, 3})
-        return UserTokenRecord(token_id, app_id, user_id, verifier, created_at, expires_at, *ends[:1])
+        revoked_at = ends[0] if ends else None
+        return UserTokenRecord(token_id, app_id, user_id, verifier, created_at, expires_at, revoked_at)
     created_at, expires_at, *ends = _times(rest[: 4 * _TIME_BYTES], {4})
     family, rest = _read_id(rest[4 * _TIME_BYTES :])
     if rest:

@@ -80,20 +80,15 @@ return {
 """
 )
 
-# KEYS: identity, app, living, external, roles, then ids, then users.
-# ARGV: '{ab}:', the app's id, whether roles are wanted, how many ids there are, then external ids.
-# Gives: identity, the app's name, time, app, ids of living keys, these keys, what lies under the ids, users, for each
-# external id the user's id and the user, roles.
+# KEYS: identity, app, living, external, roles, then ids, users and items.
+# ARGV: '{ab}:', the app's id, whether roles are wanted, then external ids.
+# Gives: identity, the app's name, time, app, ids of living keys, these keys, what lies under the ids, users and items,
+# for each external id the user's id and the user, roles.
 SNAPSHOT: Final = Script(
     r"""
-local ids_end = 5 + tonumber(ARGV[4])
-
-local function read(first, last)
-  local found = {}
-  for number = first, last do
-    found[#found + 1] = redis.call('GET', KEYS[number])
-  end
-  return found
+local found = {}
+for number = 6, #KEYS do
+  found[number - 5] = redis.call('GET', KEYS[number])
 end
 
 local living = redis.call('SMEMBERS', KEYS[3])
@@ -103,7 +98,7 @@ for number, id in ipairs(living) do
 end
 
 local external = {}
-for number = 5, #ARGV do
+for number = 4, #ARGV do
   local user = redis.call('HGET', KEYS[4], ARGV[number])
   external[#external + 1] = user
   external[#external + 1] = user and redis.call('GET', ARGV[1] .. 'user:' .. ARGV[2] .. ':' .. user)
@@ -111,8 +106,7 @@ end
 
 return {
   redis.call('GET', KEYS[1]), KEYS[2], redis.call('TIME'), redis.call('GET', KEYS[2]), living, keys,
-  read(6, ids_end), read(ids_end + 1, #KEYS), external,
-  ARGV[3] == '1' and redis.call('HGETALL', KEYS[5]) or {},
+  found, external, ARGV[3] == '1' and redis.call('HGETALL', KEYS[5]) or {},
 }
 """
 )
@@ -120,7 +114,8 @@ return {
 # KEYS: identity, audit, then those named by number below.
 # ARGV: the identity that it has to be; what is taken away, or ''; how many checks, and for each the key, a field of it
 # or '', and what is to be there or ''; how many writes, and for each how many arguments, the command, the key, and the
-# arguments; then events.
+# arguments; then events. The command FORGET has a time, a number and the beginning of a name for arguments: of the
+# items that a sorted set has until then at most so many are removed, from it and where they lie.
 # Gives: identity, 'kept' with the time, or 'changed' when something is not as it was to be: then nothing is written.
 COMMIT: Final = Script(
     _IN_ITS_STORE
@@ -146,19 +141,29 @@ for _ = 1, tonumber(take()) do
 end
 
 -- A script that fails half-way leaves half of what it wrote. So whatever can fail is looked at first.
-local kinds = {SET = 'string', HSET = 'hash', HDEL = 'hash', SADD = 'set', SREM = 'set', ZADD = 'zset'}
+local kinds = {
+  SET = 'string', DEL = 'string', HSET = 'hash', HDEL = 'hash', SADD = 'set', SREM = 'set',
+  ZADD = 'zset', ZREM = 'zset', FORGET = 'zset',
+}
 local writes = {}
-for number = 1, tonumber(take()) do
+for _ = 1, tonumber(take()) do
   local count = tonumber(take())
   local write = {take(), KEYS[tonumber(take())]}
   for _ = 1, count do
     write[#write + 1] = take()
   end
-  writes[number] = write
   local kind = redis.call('TYPE', write[2]).ok
   if kind ~= 'none' and kind ~= kinds[write[1]] then
     return redis.error_reply('WRONGTYPE of ' .. write[2])
   end
+  if write[1] == 'FORGET' then
+    local over = redis.call('ZRANGEBYSCORE', write[2], '-inf', write[3], 'LIMIT', 0, write[4])
+    for _, id in ipairs(over) do
+      writes[#writes + 1] = {'DEL', write[5] .. id}
+    end
+    write = #over > 0 and {'ZREM', write[2], unpack(over)}
+  end
+  writes[#writes + 1] = write or nil
 end
 local last = redis.call('LINDEX', KEYS[2], -1)
 local number = 0
@@ -267,6 +272,52 @@ return {identity, 'kept'}
 """
 )
 
+# KEYS: identity, the set of owners. ARGV: identity, '{ab}:', how many milliseconds before now, a number.
+# At most so many of the items that ended by then are removed, and owners who have none left.
+# Gives: identity, 'kept', how many were removed.
+SWEEP: Final = Script(
+    _IN_ITS_STORE
+    + r"""
+local left = tonumber(ARGV[4])
+local time = redis.call('TIME')
+local before = time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[3]
+for _, owner in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+  local items = ARGV[2] .. 'items:' .. owner
+  local over = redis.call('ZRANGEBYSCORE', items, '-inf', before, 'LIMIT', 0, left)
+  for _, id in ipairs(over) do
+    redis.call('DEL', ARGV[2] .. 'item:' .. string.match(owner, '^[^:]*:') .. id)
+    redis.call('ZREM', items, id)
+  end
+  left = left - #over
+  if redis.call('EXISTS', items) == 0 then
+    redis.call('SREM', KEYS[2], owner)
+  end
+end
+return {identity, 'kept', ARGV[4] - left}
+"""
+)
+
+# KEYS: identity, a hash. ARGV: identity, the first day that is kept, for how many seconds the hash is, then fields,
+# each '<day>:<what>', with numbers that are added to what is there. Gives: identity, 'kept'.
+COUNT: Final = Script(
+    _IN_ITS_STORE
+    + r"""
+local new = false
+for place = 4, #ARGV, 2 do
+  new = redis.call('HINCRBY', KEYS[2], ARGV[place], ARGV[place + 1]) == tonumber(ARGV[place + 1]) or new
+end
+if new then
+  for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
+    if tonumber(string.match(field, '^%d+') or 0) < tonumber(ARGV[2]) then
+      redis.call('HDEL', KEYS[2], field)
+    end
+  end
+end
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+return {identity, 'kept'}
+"""
+)
+
 # KEYS: identity, lease. ARGV: identity, who wants it, for how many milliseconds.
 # Gives: identity, 'kept' or 'changed' when somebody else has it.
 LEASE: Final = Script(
@@ -283,7 +334,7 @@ return {identity, 'kept'}
 
 # KEYS: identity, a key that nobody uses. Gives: the names of the commands that the user may not run; none where there
 # is no store.
-# A right that is missing would end COMMIT half-way. On a text the other commands fail, if they may run at all.
+# A right that is missing would end COMMIT half-way. On a text most other commands fail, if they may run at all.
 RIGHTS: Final = Script(
     r"""
 local function denied(reply)
@@ -301,22 +352,20 @@ if set.err then
 end
 local missing = {}
 for _, write in ipairs({
-  {'HSET', 'a', 'b'}, {'HDEL', 'a'}, {'SADD', 'a'}, {'SREM', 'a'}, {'ZADD', '1', 'a'}, {'RPUSH', 'a'},
-  {'LINSERT', 'BEFORE', 'a', 'b'},
+  {'HSET', 'a', 'b'}, {'HDEL', 'a'}, {'HINCRBY', 'a', '1'}, {'SADD', 'a'}, {'SREM', 'a'}, {'ZADD', '1', 'a'},
+  {'ZREM', 'a'}, {'RPUSH', 'a'}, {'LINSERT', 'BEFORE', 'a', 'b'}, {'EXPIRE', '1'}, {'DEL'},
 }) do
   local command = table.remove(write, 1)
   if denied(redis.pcall(command, KEYS[2], unpack(write))) then
     missing[#missing + 1] = command
   end
 end
-redis.pcall('DEL', KEYS[2])
 return missing
 """
 )
 
-_TEXTS: Final = {
-    script.sha: script.text for script in (LOOKUP, SNAPSHOT, COMMIT, CLAIM, APPEND, MERGE, RAISE, LEASE, RIGHTS)
-}
+_ALL: Final = (LOOKUP, SNAPSHOT, COMMIT, CLAIM, APPEND, MERGE, RAISE, SWEEP, COUNT, LEASE, RIGHTS)
+_TEXTS: Final = {script.sha: script.text for script in _ALL}
 
 
 def in_full(command: "Command") -> "Command":

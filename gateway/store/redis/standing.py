@@ -4,22 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.core.ledger import Asked, Changes, Snapshot
+from gateway.core.ledger import Asked, Changes, Item, ItemKey, Snapshot
 from gateway.core.records import App, KeyRecord, Role, User, UserTokenRecord
 from gateway.store.redis.encoding import (
     ELSEWHERE,
     KEY,
-    TOKEN,
     decode_app,
     decode_elsewhere,
+    decode_item,
     decode_key,
     decode_roles,
-    decode_token,
     decode_user,
 )
 from gateway.store.redis.faults import Garbled
-from gateway.store.redis.layout import Names, id_key, identity_key, tag_of
+from gateway.store.redis.layout import Names, id_key, identity_key, item_key, tag_of
 from gateway.store.redis.nodes import Question
+from gateway.store.redis.packed import TOKENS, decode_token
 from gateway.store.redis.scripts import LOOKUP, SNAPSHOT, Argument
 
 # Where a value lies: the name of its key, and the field of a hash or "".
@@ -34,6 +34,7 @@ class Wanted:
     ids: tuple[str, ...]
     users: tuple[str, ...]
     external_ids: tuple[str, ...]
+    items: tuple[ItemKey, ...]
     roles: bool
 
     @classmethod
@@ -44,6 +45,7 @@ class Wanted:
             tuple(dict.fromkeys(one for each in asked for one in (*each.keys, *each.tokens))),
             tuple(dict.fromkeys(one for each in asked for one in each.users)),
             tuple(dict.fromkeys(one for each in asked for one in each.external_ids)),
+            tuple(dict.fromkeys(one for each in asked for one in each.items)),
             any(each.roles for each in asked),
         )
 
@@ -60,8 +62,9 @@ class Wanted:
             *(names.of(what) for what in ("app", "living", "external", "roles")),
             *(id_key(tag, one) for one in self.ids),
             *(names.user(one) for one in self.users),
+            *(item_key(tag, *one) for one in self.items),
         ]
-        arguments: list[Argument] = [f"{{{tag}}}:", names.app_id, int(self.roles), len(self.ids), *self.external_ids]
+        arguments: list[Argument] = [f"{{{tag}}}:", names.app_id, int(self.roles), *self.external_ids]
         return tag, SNAPSHOT.call(keys, arguments)
 
 
@@ -88,6 +91,7 @@ class Standing:
     users: dict[str, User] = field(default_factory=dict)
     external: dict[str, str] = field(default_factory=dict)
     roles: dict[str, Role] = field(default_factory=dict)
+    items: dict[ItemKey, Item] = field(default_factory=dict)
     occupied: set[str] = field(default_factory=set)
     unclaimed: set[str] = field(default_factory=set)  # strangers that nobody has
     found: dict[Where, bytes] = field(default_factory=dict)
@@ -110,6 +114,7 @@ class Standing:
             {one: self.tokens[one] for one in asked.tokens if one in self.tokens},
             dict(self.roles) if asked.roles else {},
             frozenset(taken),
+            {one: self.items[one] for one in asked.items if one in self.items},
         )
 
     def change(self, changes: Changes) -> None:
@@ -121,6 +126,9 @@ class Standing:
         self.tokens |= {token.id: token for token in changes.tokens}
         self.occupied |= {*self.keys, *self.tokens}
         for user in changes.users:
+            before = self.users.get(user.id)
+            if before is not None and before.external_id is not None:
+                self.external.pop(before.external_id, None)
             self.users[user.id] = user
             if user.external_id is not None:
                 self.external[user.external_id] = user.id
@@ -129,11 +137,14 @@ class Standing:
                 self.roles.pop(email, None)
             else:
                 self.roles[email] = role
+        self.items |= {item.key: item for item in changes.items}
+        for gone in changes.dropped:
+            self.items.pop(gone, None)
 
 
 def standing(wanted: Wanted, answer: Any, strangers: Mapping[str, bytes | None]) -> Standing:
     """How the app stands, by the answer to the snapshot and what lies under the strangers' own tags."""
-    _, name, (seconds, microseconds), app, living, keys, ids, users, external, roles = answer
+    _, name, (seconds, microseconds), app, living, keys, found, external, roles = answer
     names, tag = wanted.names, wanted.names.tag
     if name != names.of("app").encode():
         raise Garbled
@@ -144,17 +155,20 @@ def standing(wanted: Wanted, answer: Any, strangers: Mapping[str, bytes | None])
         it.app, it.version = known.app, known.version
     it.found[names.of("app"), ""] = app or b""
     for raw_id, text in zip(living, keys, strict=True):
-        key = decode_key(id_key(tag, raw_id.decode()), raw_id.decode(), text)
-        it.keys[key.id] = key
+        record = decode_key(id_key(tag, raw_id.decode()), raw_id.decode(), text)
+        it.keys[record.id] = record
     it.living |= it.keys.keys()
     it.occupied |= it.living
     it.listed = frozenset(it.living)
-    for one, text in zip(wanted.ids, ids, strict=True):
+    texts = iter(found)
+    for one, text in zip(wanted.ids, texts, strict=False):
         _read_id(it, tag, one, text)
     for one, text in strangers.items():
         _read_stranger(it, one, text)
-    for one, text in zip(wanted.users, users, strict=True):
+    for one, text in zip(wanted.users, texts, strict=False):
         _read_user(it, one, text)
+    for key, text in zip(wanted.items, texts, strict=True):
+        _read_item(it, key, text)
     for number, external_id in enumerate(wanted.external_ids):
         user_id, text = external[2 * number : 2 * number + 2]
         it.found[names.of("external"), external_id] = user_id or b""
@@ -175,7 +189,7 @@ def _read_id(it: Standing, tag: str, credential_id: str, text: bytes | None) -> 
         key = decode_key(name, credential_id, text)
         if key.app_id == it.names.app_id:
             it.keys[key.id] = key
-    elif text.startswith(TOKEN):
+    elif text.startswith(TOKENS):
         token = decode_token(name, credential_id, text)
         if token.app_id == it.names.app_id:
             it.tokens[token.id] = token
@@ -197,3 +211,10 @@ def _read_user(it: Standing, user_id: str, text: bytes | None) -> None:
     it.found[name, ""] = text or b""
     if text is not None:
         it.users[user_id] = decode_user(name, it.names.app_id, user_id, text)
+
+
+def _read_item(it: Standing, key: ItemKey, text: bytes | None) -> None:
+    name = item_key(it.names.tag, *key)
+    it.found[name, ""] = text or b""
+    if text is not None:
+        it.items[key] = decode_item(name, key, text)

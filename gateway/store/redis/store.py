@@ -2,23 +2,23 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
 
 from gateway.core.audit import Numbered, Seal
-from gateway.core.ledger import Act, ActRefused, Asked, Done, Snapshot
+from gateway.core.ledger import Act, ActRefused, Asked, Done, Item, ItemKind, Snapshot
 from gateway.core.records import App, Developer, KeyRecord, User, UserTokenRecord
-from gateway.store.contract import FoundKey, FoundUserToken, StoreUnavailable
+from gateway.store.contract import FoundKey, FoundUser, FoundUserToken, Use
 from gateway.store.redis.acts import Acts
 from gateway.store.redis.address import RedisOptions, address_of
 from gateway.store.redis.chains import Chains
 from gateway.store.redis.ear import Clocks
 from gateway.store.redis.hearing import Hearing
-from gateway.store.redis.layout import lease_key, tag_of, used_key
-from gateway.store.redis.lists import Lists, pieces
-from gateway.store.redis.lookups import find
+from gateway.store.redis.layout import lease_key, tag_of
+from gateway.store.redis.lists import Lists
+from gateway.store.redis.lookups import find, find_item, find_user
 from gateway.store.redis.nodes import Nodes
+from gateway.store.redis.notes import Notes
 from gateway.store.redis.register import Register
-from gateway.store.redis.scripts import LEASE, RAISE
+from gateway.store.redis.scripts import LEASE
 
 
 class RedisStore:
@@ -31,6 +31,7 @@ class RedisStore:
         self._hearing = Hearing(nodes, self._register, self._acts.act, clocks)
         self._lists = Lists(nodes)
         self._chains = Chains(nodes)
+        self._notes = Notes(nodes)
 
     @classmethod
     def at(cls, url: str, options: RedisOptions | None = None) -> "RedisStore":
@@ -56,6 +57,15 @@ class RedisStore:
         """The user token with this id, less what this process knows to be taken from it."""
         found = await find(self._nodes, token_id)
         return self._register.less_user_token(found) if isinstance(found, FoundUserToken) else None
+
+    async def find_user(self, app_id: str, user_id: str) -> FoundUser | None:
+        """The app and the user, less what this process knows to be taken from them."""
+        found = await find_user(self._nodes, app_id, user_id)
+        return None if found is None else self._register.less_user(found, user_id)
+
+    async def find_item(self, kind: ItemKind, item_id: str) -> Item | None:
+        """The item, if there is one."""
+        return await find_item(self._nodes, (kind, item_id))
 
     # Acts
 
@@ -88,6 +98,14 @@ class RedisStore:
     def developers(self, app_id: str | None = None) -> AsyncIterator[Developer]:
         """All roles, or those in an app."""
         return self._lists.developers(app_id)
+
+    def items(self, kind: ItemKind, owner: str | None = None) -> AsyncIterator[Item]:
+        """All items of a kind, or those of one owner."""
+        return self._lists.items(kind, owner)
+
+    async def sweep(self) -> int:
+        """Forget some of what ended long ago."""
+        return await self._notes.sweep()
 
     # Audit
 
@@ -124,30 +142,23 @@ class RedisStore:
         tag = tag_of(name)
         return await self._nodes.write(tag, LEASE, lease_key(tag, name), [holder, max(1, round(seconds * 1000))])
 
-    # Last use
+    # Use
 
     async def note_used(self, used: Mapping[str, int]) -> None:
-        """Keep when keys were last used, as far as the store answers."""
-        by_tag: dict[str, list[str | int]] = {}
-        for key_id, at in used.items():
-            by_tag.setdefault(tag_of(key_id), []).extend((key_id, at))
-        with suppress(StoreUnavailable):
-            for tag, values in by_tag.items():
-                for some in pieces(values, 1000):
-                    await self._nodes.write(tag, RAISE, used_key(tag), list(some))
+        """Keep when keys were last used."""
+        await self._notes.note_used(used)
 
     async def last_used(self, key_ids: Sequence[str]) -> dict[str, int]:
-        """When keys were last used, as far as it was noted and the store answers."""
-        by_tag: dict[str, list[str]] = {}
-        for key_id in key_ids:
-            by_tag.setdefault(tag_of(key_id), []).append(key_id)
-        found: dict[str, int] = {}
-        with suppress(StoreUnavailable):
-            answers = await self._nodes.read_all({tag: [("HMGET", used_key(tag), *ids)] for tag, ids in by_tag.items()})
-            for (tag, ids), (times,) in zip(by_tag.items(), answers, strict=True):
-                with self._nodes.reading(tag):
-                    found |= {key_id: int(at) for key_id, at in zip(ids, times, strict=True) if at is not None}
-        return found
+        """When keys were last used."""
+        return await self._notes.last_used(key_ids)
+
+    async def note_uses(self, uses: Mapping[Use, int]) -> None:
+        """Add to the counts of what keys were used for."""
+        await self._notes.note_uses(uses)
+
+    async def uses(self, key_ids: Sequence[str]) -> dict[Use, int]:
+        """What keys were used for."""
+        return await self._notes.uses(key_ids)
 
     # Life
 

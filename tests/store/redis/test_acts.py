@@ -13,13 +13,15 @@ import pytest
 
 from gateway.core.audit import AuditAction
 from gateway.core.ledger import Act, ActRefused, Changes, Done, Snapshot
-from gateway.core.records import Role
+from gateway.core.records import DELETED, Role
 from gateway.store.contract import StoreUnavailable
 from gateway.store.redis.founding import init
-from gateway.store.redis.layout import Names, apps_key, audit_key, id_key
+from gateway.store.redis.layout import Names, apps_key, audit_key, id_key, item_key, items_key, owners_key
 from gateway.store.redis.store import RedisStore
 from tests.store import acts
 from tests.store.acts import do, look
+from tests.store.checks_items import CODE, change_user
+from tests.store.checks_items import keep as keep_items
 from tests.store.place import (
     APP,
     KEY_ID,
@@ -55,6 +57,9 @@ EVERY_ACT: dict[str, Act] = {
     "switch user": acts.switch_user(APP.id, USER_ID, disabled=True),
     "end tokens": acts.end_app_tokens(APP.id),
     "grant": acts.grant(APP.id, "a@example.com", Role.DEVELOPER),
+    "keep an item": keep_items(replace(CODE, text="another"), replace(CODE, id="5a01")),
+    "drop an item": keep_items(dropped=(CODE.key,)),
+    "delete user": change_user(lambda user: replace(user, external_id=None, cut_at=DELETED)),
 }
 
 # What an act reads or writes of an app, each name with something of another type to lie there.
@@ -70,6 +75,9 @@ EVERY_NAME: dict[str, str] = {
     "a key": id_key(NAMES.tag, KEY_ID),
     "the new id": id_key(NAMES.tag, NEW),
     "a user": NAMES.user(USER_ID),
+    "an item": item_key(NAMES.tag, *CODE.key),
+    "the list of items": items_key(NAMES.tag, CODE.kind, APP.id),
+    "the list of owners": owners_key(NAMES.tag),
 }
 
 
@@ -106,6 +114,7 @@ async def test_what_cannot_be_written_is_said_and_reads_go_on(
 ) -> None:
     """A revocation would be reported as done that is not; or good keys be refused because nothing can be written."""
     server = own.primaries[0]
+    await do(store, keep_items(CODE))
     before = (await everything(store), server.contents())
     fault(server)
     with pytest.raises(StoreUnavailable, match=words) as refusal:
@@ -123,6 +132,7 @@ async def test_foreign_data_is_never_half_an_act(own: Servers, store: RedisStore
     """Part of an act would be written, without its event or without what counts keys, because something is in the
     way."""
     server, key = own.primaries[0], EVERY_NAME[name]
+    await do(store, keep_items(CODE))
     server.run("DEL", key)
     server.run("XADD", key, "*", "foreign", "data")
     before = server.contents()
@@ -233,6 +243,10 @@ OVERTAKEN: dict[str, tuple[Act, Act]] = {
     "a rotation, and the key is revoked": (acts.rotate(APP.id, KEY_ID, NEW), acts.revoke(APP.id, KEY_ID)),
     "a rotation, and another one": (acts.rotate(APP.id, KEY_ID, NEW), acts.rotate(APP.id, KEY_ID, "5a000000000000b2")),
     "a name, and the key is revoked": (acts.rename(APP.id, KEY_ID, "another"), acts.revoke(APP.id, KEY_ID)),
+    "an item, and another one is kept in its place": (
+        keep_items(CODE),
+        keep_items(replace(CODE, text="another")),
+    ),
     "a role, and the app is closed": (
         acts.grant(APP.id, "a@example.com", Role.DEVELOPER),
         acts.switch_app(APP.id, disabled=True),

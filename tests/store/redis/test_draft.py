@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
-from gateway.core.records import KeyRecord, RevokedWhy, UserTokenRecord
+import pytest
+
+from gateway.core.ledger import Act, Asked, Changes, Item, ItemKind, Snapshot
+from gateway.core.records import DELETED, KeyRecord, RevokedWhy, User, UserTokenRecord
 from gateway.core.wishes import DAY
 from gateway.store.redis.layout import Names, identity_key
 from gateway.store.redis.store import RedisStore
 from tests.store import acts
 from tests.store.acts import do, look, verifier_of
-from tests.store.place import APP, KEY_ID, TOKEN_ID, USER_ID, the_key
+from tests.store.checks_items import keep as keep_items
+from tests.store.place import APP, KEY_ID, OTHER_APP, TOKEN_ID, USER_ID, the_key
 from tests.support.redis_servers import Servers
 
 NAMES = Names(APP.id)
@@ -86,3 +90,34 @@ async def test_an_external_id_leads_to_its_user_only(own: Servers, store: RedisS
     assert (await look(store, APP.id, external_id="customer-17")).users == {}
     assert set((await look(store, APP.id, external_id="customer-99")).users) == {USER_ID}
     await the_key(store)
+
+
+@pytest.mark.parametrize(
+    "astray",
+    [
+        Item(ItemKind.INCIDENT, "7b01", APP.id, "{}"),
+        Item(ItemKind.INCIDENT, "5a01", OTHER_APP.id, "{}"),
+    ],
+)
+async def test_an_item_that_would_be_looked_for_elsewhere_is_not_kept(
+    own: Servers, store: RedisStore, astray: Item
+) -> None:
+    """An incident would be kept where nobody finds it."""
+    before = own.primaries[0].contents()
+    with pytest.raises(ValueError, match="slot tag"):
+        await do(store, keep_items(astray))
+    assert own.primaries[0].contents() == before
+
+
+async def test_a_deleted_user_gives_the_external_id_to_another_in_one_act(own: Servers, store: RedisStore) -> None:
+    """Whoever is registered anew with a name that was erased would not be found by it."""
+    after = User("5au1", APP.id, "customer-17")
+
+    def decide(seen: Snapshot) -> Changes:
+        (before,) = seen.users.values()
+        return Changes(users=(after, replace(before, external_id=None, cut_at=DELETED)))
+
+    await do(store, Act(Asked(APP.id, external_id="customer-17", more_users=("5au1",)), decide))
+    assert list((await look(store, APP.id, external_id="customer-17")).users) == ["5au1"]
+    tombstone = own.primaries[0].run("GET", NAMES.user(USER_ID))
+    assert b"customer-17" not in tombstone

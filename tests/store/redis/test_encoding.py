@@ -1,6 +1,8 @@
 """Records as they lie in Redis: read back as they were, or not at all."""
 
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.audit import AuditAction, AuditEvent, Numbered, Seal
+from gateway.core.ledger import Item, ItemKind
 from gateway.core.records import App, KeyRecord, RevokedWhy, Role, User, UserTokenRecord
 from gateway.core.takings import Taken, Taking
-from gateway.store.redis import encoding
+from gateway.store.redis import encoding, packed
 from gateway.store.redis.faults import Garbled
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
-TIMES = st.integers(0, 2**48 - 1)
+TIMES = st.integers(0, 2**48 - 2)
 COUNTS = st.integers(0, 2**31)
 HEX = st.binary(min_size=12, max_size=12).map(bytes.hex)
 APP_IDS = st.one_of(HEX, st.text("0123456789abcdef-", min_size=1, max_size=60))
@@ -38,7 +41,19 @@ KEYS = st.builds(
     st.none() | st.sampled_from(RevokedWhy),
     st.none() | TEXT,
 )
-TOKENS = st.builds(UserTokenRecord, st.just("5a00"), APP_IDS, USER_IDS, VERIFIERS, TIMES, TIMES, st.none() | TIMES)
+TOKENS = st.builds(
+    UserTokenRecord,
+    st.just("5a00"),
+    APP_IDS,
+    USER_IDS,
+    VERIFIERS,
+    TIMES,
+    TIMES,
+    st.none() | TIMES,
+    st.none() | TIMES,
+    st.just("") | HEX | st.text("0123456789abcdef", min_size=1, max_size=60),
+)
+ITEMS = st.builds(Item, st.sampled_from(ItemKind), APP_IDS, APP_IDS, TEXT, st.none() | TIMES)
 TAKINGS = st.builds(
     Taking,
     st.sampled_from(Taken),
@@ -70,7 +85,8 @@ KINDS: dict[str, tuple[st.SearchStrategy[Any], Encode, Decode]] = {
         lambda name, user, text: encoding.decode_user(name, user.app_id, user.id, text),
     ),
     "key": (KEYS, encoding.encode_key, lambda name, key, text: encoding.decode_key(name, key.id, text)),
-    "token": (TOKENS, encoding.encode_token, lambda name, token, text: encoding.decode_token(name, token.id, text)),
+    "token": (TOKENS, packed.encode_token, lambda name, token, text: packed.decode_token(name, token.id, text)),
+    "item": (ITEMS, encoding.encode_item, lambda name, item, text: encoding.decode_item(name, item.key, text)),
     "elsewhere": (
         st.sampled_from(["00", "5a", "ff"]),
         encoding.encode_elsewhere,
@@ -136,17 +152,36 @@ def test_what_is_written_tells_its_kind(token: UserTokenRecord) -> None:
     """A key would be read as a user token, or as neither."""
     key = KeyRecord("5a00", token.app_id, "n", frozenset(), token.verifier, 1, 2)
     first = [
-        encoding.encode_token(NAME, token)[:1],
+        packed.encode_token(NAME, token)[:1] in packed.TOKENS,
         encoding.encode_key(NAME, key)[:1],
         encoding.encode_elsewhere(NAME, "5a")[:1],
     ]
-    assert first == [encoding.TOKEN, encoding.KEY, encoding.ELSEWHERE]
+    assert first == [True, encoding.KEY, encoding.ELSEWHERE]
 
 
 def test_a_minted_user_token_is_small() -> None:
     """Five million users would need a larger machine."""
     token = UserTokenRecord("5a00", "5a" * 12, "5b" * 12, bytes(32), 2**40, 2**41)
-    assert len(encoding.encode_token(NAME, token)) == 75
+    assert len(packed.encode_token(NAME, token)) == 75
+    refreshed = replace(token, revoked_at=2**41, shutdown_at=2**41, family="5c" * 12)
+    assert len(packed.encode_token(NAME, refreshed)) == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("01005a5a5a5a5a5a5a5a5a5a5a5a005b5b5b5b5b5b5b5b5b5b5b5b" + "07" * 32 + "010000000000020000000000", []),
+        ("01005a5a5a5a5a5a5a5a5a5a5a5a0461636d65" + "07" * 32 + "010000000000020000000000010000000001", [2**40 + 1]),
+    ],
+)
+def test_user_tokens_of_the_version_before_are_read(text: str, ends: list[int]) -> None:
+    """After an update every user would have to register again."""
+    user_id = "acme" if ends else "5b" * 12
+    expected = UserTokenRecord("5a00", "5a" * 12, user_id, b"\7" * 32, 2**40, 2**41, *ends)
+    body = bytes.fromhex(text)
+    stored = body + zlib.crc32(NAME.encode() + body).to_bytes(4)
+    assert packed.decode_token(NAME, "5a00", stored) == expected
+    assert packed.encode_token(NAME, expected) == stored  # by which a gateway of that version reads it too
 
 
 @given(st.lists(TAKINGS, max_size=5), TIMES)

@@ -217,7 +217,13 @@ async def test_lag_is_measured_by_the_servers_clock(server: RedisServer) -> None
         assert lags[0] < 10
 
 
-@pytest.mark.parametrize("denied", ["set", "hset", "hdel", "sadd", "srem", "zadd", "rpush", "linsert", "publish"])
+@pytest.mark.parametrize(
+    "denied",
+    [
+        *("set", "del", "hset", "hdel", "hincrby", "sadd", "srem", "zadd", "zrem", "rpush", "linsert"),
+        *("expire", "publish"),
+    ],
+)
 async def test_a_user_who_may_not_write_everything(server: RedisServer, denied: str) -> None:
     """A key would be ended without its event, or made and not listed, since the script ended half-way."""
     await init(url_of(server), PATIENT)

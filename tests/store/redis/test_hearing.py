@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from structlog.testing import capture_logs
 
 from gateway.core.audit import AuditAction
 from gateway.core.ledger import Act, ActRefused, Done
-from gateway.core.records import RevokedWhy
+from gateway.core.records import DELETED, RevokedWhy, User
 from gateway.core.takings import Taken, Taking
 from gateway.store.contract import DEAF, Store
 from gateway.store.redis.acts import Acts
@@ -23,11 +24,13 @@ from gateway.store.redis.layout import TAKINGS, tag_of
 from gateway.store.redis.nodes import Nodes
 from gateway.store.redis.register import Register
 from tests.store import acts
-from tests.store.acts import do
+from tests.store.acts import do, look
+from tests.store.checks_items import change_token, change_user
 from tests.store.place import (
     APP,
     KEY_ID,
     OTHER_APP,
+    TOKEN_ID,
     USER_ID,
     Place,
     fill,
@@ -58,11 +61,23 @@ WRITTEN = (*LASTING, "appendfsync always")  # so that a copy of its files holds 
 LINE = 32 * 1024 * 1024
 
 
+def delete_user() -> Act:
+    """An act that leaves a tombstone."""
+    return change_user(lambda user: replace(user, external_id=None, cut_at=DELETED))
+
+
+def refresh_token() -> Act:
+    """An act that ends a user token soon."""
+    return change_token(TOKEN_ID, lambda token: replace(token, shutdown_at=token.created_at + 60_000))
+
+
 TAKING_AWAY: dict[str, tuple[Act, str]] = {
     "a key": (acts.revoke(APP.id, KEY_ID), KEY_ID),
     "a rotated key": (acts.rotate(APP.id, KEY_ID, "5a000000000000b1", shutdown=0), KEY_ID),
     "a user": (acts.switch_user(APP.id, USER_ID, disabled=True), USER_ID),
     "a user's tokens": (acts.end_user_tokens(APP.id, USER_ID), USER_ID),
+    "a user for good": (delete_user(), USER_ID),
+    "a refreshed token": (refresh_token(), TOKEN_ID),
     "an app": (acts.switch_app(APP.id, disabled=True), APP.id),
     "an app's tokens": (acts.end_app_tokens(APP.id), APP.id),
 }
@@ -223,8 +238,30 @@ async def test_what_an_old_copy_does_not_know_is_told_to_it(server: RedisServer,
                 or app.disabled
                 or user.disabled
                 or token.created_at <= max(app.cut_at, user.cut_at)
+                or token.shutdown_at is not None
             )
             assert taken
+
+
+async def test_a_deletion_that_was_forgotten_is_made_good(server: RedisServer) -> None:
+    """After a backup was restored, an erased name would be there again, or not be free for a new user."""
+    url = f"redis://127.0.0.1:{server.port}"
+    await init(url, PATIENT)
+    async with store_at(url) as old:
+        await fill(old)
+        await hearing(old)
+        await forget(server, lambda: do(old, delete_user()))
+        found = await once_it_answers(lambda: old.find_user(APP.id, USER_ID))
+        assert found is not None
+        assert found.user == User(USER_ID, APP.id, None, 0, DELETED)
+        await heard(old, old.revision())
+
+        assert "customer-17" not in repr(server.contents())
+        async with store_at(url) as new:
+            assert await restored(new) == [USER_ID]
+            await new.ping()
+            await do(new, acts.make_token(APP.id, "5a000000000000b1", None, "customer-17", new_user_id="5au1"))
+            assert set((await look(new, APP.id, external_id="customer-17")).users) == {"5au1"}
 
 
 async def test_a_server_of_a_cluster_is_told_of_its_own(tmp_path: Path) -> None:

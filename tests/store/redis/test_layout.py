@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
+from gateway.core.ledger import ItemKind
 from gateway.store.redis import layout
 from gateway.store.redis.layout import TAGS, Names, tag_of
 
@@ -25,9 +26,13 @@ def test_everything_of_an_app_has_one_slot(app_id: str, other: str) -> None:
         layout.used_key(tag),
         layout.lease_key(tag, other),
         layout.id_key(tag, other),
+        layout.owners_key(tag),
+        *(layout.item_key(tag, kind, other) for kind in ItemKind),
+        *(layout.items_key(tag, kind, app_id) for kind in ItemKind),
     ]
     assert {key_slot(name.encode()) for name in found} == {key_slot(tag.encode())}
     assert len(set(found)) == len(found)
+    assert key_slot(layout.uses_key(app_id).encode()) == key_slot(tag.encode())
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=64))

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.records import App, Fault, KeyRecord, User, UserTokenRecord, key_fault, user_token_fault
+from gateway.core.records import DELETED, App, Fault, KeyRecord, User, UserTokenRecord, key_fault, user_token_fault
 from gateway.core.takings import Taken, Taking
-from gateway.store.contract import FoundKey, FoundUserToken
+from gateway.store.contract import FoundKey, FoundUser, FoundUserToken
 from gateway.store.redis.register import DAY, Register
 
 APP = App("5a00000000000a01", "Shop", "eu")
 KEY = KeyRecord("5a00000000000001", APP.id, "server", frozenset({"USER_READ"}), b"v" * 32, 10, 1_000)
-USER = User("5a00000000000b01", APP.id)
+USER = User("5a00000000000b01", APP.id, "customer-17")
 TOKEN = UserTokenRecord("5a00000000000c01", APP.id, USER.id, b"w" * 32, 10, 1_000)
 
 REVOKED = Taking(Taken.KEY, APP.id, KEY.id, end=100)
@@ -31,7 +31,7 @@ class Clock:
 
 def register(clock: Clock | None = None, *, entries: int = 100, recent: int = 100) -> Register:
     """One that takes the first two digits of an app's id for its slot tag."""
-    return Register(clock or Clock(), lambda app_id: app_id[:2], entries=entries, recent=recent)
+    return Register(clock or Clock(), lambda app_id: app_id[:2], entries=entries, refreshed=entries, recent=recent)
 
 
 takings = st.builds(
@@ -42,6 +42,7 @@ takings = st.builds(
     end=st.none() | st.integers(1, 5),
     cut=st.integers(0, 3),
     switches=st.integers(0, 3),
+    shutdown=st.none() | st.integers(1, 5),
 )
 
 
@@ -66,7 +67,9 @@ def test_a_key_that_the_store_forgot_was_ended_is_refused(taking: Taking) -> Non
     "taking",
     [
         Taking(Taken.USER_TOKEN, APP.id, TOKEN.id, end=100),
+        Taking(Taken.USER_TOKEN, APP.id, TOKEN.id, shutdown=100),
         Taking(Taken.USER, APP.id, USER.id, cut=10),
+        Taking(Taken.USER, APP.id, USER.id, cut=DELETED),
         Taking(Taken.USER, APP.id, USER.id, switches=1),
         Taking(Taken.APP, APP.id, APP.id, cut=10),
         Taking(Taken.APP, APP.id, APP.id, switches=1),
@@ -80,7 +83,37 @@ def test_a_user_token_that_the_store_forgot_was_ended_is_refused(taking: Taking)
     found = known.less_user_token(FoundUserToken(TOKEN, USER, APP))
 
     fault = user_token_fault(found.record, found.user, found.app, 100)
-    assert found.app.disabled or found.user.disabled or fault is Fault.REVOKED
+    assert found.app.disabled or found.user.disabled or fault in {Fault.REVOKED, Fault.SUPERSEDED}
+    assert (found.user.external_id is None) == found.user.deleted
+
+
+@pytest.mark.parametrize("known_to_the_store", [USER, None])
+@pytest.mark.parametrize(
+    ("taking", "user", "app"),
+    [
+        (Taking(Taken.USER, APP.id, USER.id, cut=DELETED), User(USER.id, APP.id, None, 0, DELETED), APP),
+        (Taking(Taken.USER, APP.id, USER.id, switches=1), replace(USER, switches=1), APP),
+        (Taking(Taken.APP, APP.id, APP.id, switches=1), USER, replace(APP, switches=1)),
+        (Taking(Taken.USER, "5a00000000000a02", USER.id, switches=1), USER, APP),
+    ],
+)
+def test_a_user_whose_end_the_store_forgot_is_not_let_in(
+    taking: Taking, user: User, app: App, known_to_the_store: User | None
+) -> None:
+    """The user of another issuer would get in again after a failover, deleted or disabled."""
+    known = register()
+    known.note(taking)
+    stored = FoundUser(known_to_the_store, APP)
+
+    found = known.less_user(stored, USER.id)
+
+    if known_to_the_store is None:
+        user = replace(user, external_id=None)
+        if taking.subject != (Taken.USER, APP.id, USER.id):
+            assert found == FoundUser(None, app)
+            return
+    assert found == FoundUser(user, app)
+    assert (found is stored) == (found == stored)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +170,26 @@ def test_the_oldest_of_too_many_go_and_are_counted() -> None:
 
     assert known.of({"5a"}) == ended[2:]
     assert known.overflowed == 2
+
+
+def test_refreshed_tokens_push_out_no_revocation() -> None:
+    """On a busy day the refreshed tokens of all users would make every gateway forget the keys that were revoked."""
+    clock = Clock()
+    known = register(clock, entries=3)
+    known.note(REVOKED)
+    refreshed = [Taking(Taken.USER_TOKEN, APP.id, str(number), shutdown=100) for number in range(10)]
+    for taking in refreshed:
+        known.note(taking)
+
+    assert known.of({"5a"}) == [REVOKED, *refreshed[-3:]]
+    assert (known.overflowed, len(known)) == (0, 4)
+    ended = replace(refreshed[-1], end=50)
+    known.note(ended)
+    known.note(refreshed[-1])
+    assert known.of({"5a"}) == [REVOKED, ended, *refreshed[-3:-1]]
+    clock.now += DAY
+    known.note(REVOKED)
+    assert known.of({"5a"}) == [REVOKED]
 
 
 def test_what_is_heard_again_is_not_among_the_oldest() -> None:

@@ -7,18 +7,23 @@ from contextlib import ExitStack
 import pytest
 
 from gateway.core.audit import AuditAction, AuditEvent, Numbered, Seal
+from gateway.core.ledger import Item, ItemKind
 from gateway.core.records import Role
+from gateway.store.contract import REQUESTS
 from gateway.store.redis import scripts
 from gateway.store.redis.founding import init
 from gateway.store.redis.scripts import Script
 from tests.store import acts
 from tests.store.acts import do
+from tests.store.checks_items import CODE
+from tests.store.checks_items import keep as keep_items
 from tests.store.place import APP, KEY_ID, OTHER_APP, TOKEN_ID, USER_ID, everything, fill, hearing, listed
 from tests.support.redis_servers import Servers
 from tests.support.redis_stores import PATIENT, store_at
 
 SCRIPTS = {name: value for name, value in vars(scripts).items() if isinstance(value, Script)}
 FOREIGN = f"{'ab' * 16}/7b"
+INCIDENT = Item(ItemKind.INCIDENT, "5a01", APP.id, "{}")
 EVENT = AuditEvent(1, AuditAction.KEY_REVOKED, OTHER_APP.id, "7b01", "tester")
 
 
@@ -44,6 +49,15 @@ async def do_everything(url: str) -> None:
         for credential_id in (KEY_ID, "7b000000000000c1", TOKEN_ID, "fe000000000000c1", "ab000000000000c1"):
             await store.find_key(credential_id)
             await store.find_user_token(credential_id)
+        await do(store, keep_items(CODE, INCIDENT), keep_items(CODE), keep_items(dropped=(INCIDENT.key,)))
+        await store.find_item(*CODE.key)
+        await store.find_user(APP.id, USER_ID)
+        await listed(store.items(CODE.kind))
+        await listed(store.items(CODE.kind, APP.id))
+        assert await store.sweep() == 1
+        await store.note_uses({(KEY_ID, 1, REQUESTS): 1})
+        await store.note_uses({(KEY_ID, 200, REQUESTS): 1, ("7b000000000000c1", 200, REQUESTS): 1})
+        assert len(await store.uses([KEY_ID, "7b000000000000c1"])) == 2
         await everything(store)
         for app_id in (APP.id, OTHER_APP.id):
             await listed(store.keys(app_id))

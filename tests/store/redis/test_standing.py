@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.ledger import Act, ActRefused, Asked
-from gateway.core.records import App, Role
+from gateway.core import people
+from gateway.core.ledger import Act, ActRefused, Asked, Changes, Item, ItemKind, Snapshot
+from gateway.core.records import DELETED, App, Role
 from gateway.store.contract import Store
 from gateway.store.open import open_store
 from gateway.store.redis.founding import init
 from gateway.store.redis.store import RedisStore
 from tests.store import acts
+from tests.store.checks_items import keep as keep_items
 from tests.store.place import listed, the_events
 from tests.support.redis_servers import Servers
 from tests.support.redis_stores import PATIENT
@@ -33,6 +36,17 @@ ids = st.sampled_from(IDS)
 users = st.sampled_from(USERS)
 flags = st.booleans()
 
+
+def delete_user(app_id: str, user_id: str) -> Act:
+    """A tombstone."""
+
+    def decide(seen: Snapshot) -> Changes:
+        user = people.the_user(seen, user_id)
+        return Changes(users=(replace(user, external_id=None, cut_at=DELETED),))
+
+    return Act(Asked(app_id, user_id=user_id), decide)
+
+
 ACTS: st.SearchStrategy[Act] = st.one_of(
     st.builds(acts.make_app, st.sampled_from(APPS)),
     st.builds(acts.make_key, app_ids, ids),
@@ -51,6 +65,17 @@ ACTS: st.SearchStrategy[Act] = st.one_of(
         st.sampled_from(["5an1", "5an2"]),
     ),
     st.builds(lambda app_id, user, off: acts.switch_user(app_id, user, disabled=off), app_ids, users, flags),
+    st.builds(delete_user, app_ids, users),
+    st.builds(
+        lambda app_id, kept, gone: keep_items(
+            *(Item(ItemKind.INCIDENT, f"{app_id[:2]}{one}", app_id, one) for one in kept - gone),
+            dropped=tuple((ItemKind.INCIDENT, f"{app_id[:2]}{one}") for one in gone),
+            owner=app_id,
+        ),
+        app_ids,
+        st.sets(st.sampled_from("123")),
+        st.sets(st.sampled_from("123")),
+    ),
     st.builds(acts.end_user_tokens, app_ids, users),
     st.builds(acts.end_app_tokens, app_ids),
     st.builds(acts.grant, app_ids, st.sampled_from(["a@example.com", "b@example.com"]), st.sampled_from(Role)),
@@ -65,6 +90,8 @@ def without_times(record: Any) -> str:
         value = getattr(record, name)
         if name == "switches":
             value %= 2
+        elif name == "cut_at":
+            value = (bool(value), value >= DELETED)
         elif name == "at" or name.endswith("_at"):
             value = bool(value)
         values[name] = value
@@ -73,7 +100,8 @@ def without_times(record: Any) -> str:
 
 async def state(store: Store) -> list[object]:
     """All that there is, and what acts would see of it."""
-    lists = [store.apps(), store.keys(), store.users(), store.user_tokens(), store.developers()]
+    lists: list[Any] = [store.apps(), store.keys(), store.users(), store.user_tokens(), store.developers()]
+    lists.append(store.items(ItemKind.INCIDENT))
     events = [each.event for each in await the_events(store)]
     asked = [
         each

@@ -1,0 +1,316 @@
+"""The way of a request to the API: who asks, for what, may they; then the body, and what it comes to.
+
+Before it is known who asks nothing of the body is read, and nothing is said but that a token is needed.
+"""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+import orjson
+import structlog
+from aiohttp import web
+from pydantic import ValidationError
+
+from gateway.control.api.callers import Caller, Callers, Needs, role_missing
+from gateway.control.api.calls import Call, Desk, Ids, Reply
+from gateway.control.api.cursors import Cursors
+from gateway.control.api.models import faults_of
+from gateway.control.api.openapi import document
+from gateway.control.api.problems import MEDIA_TYPE, Code, Problem, invalid, not_found, of_refusal
+from gateway.control.api.routes import PREFIX, Route, Routes
+from gateway.control.api.table import ROWS
+from gateway.core.decision import Refused
+from gateway.core.ledger import ActRefused, Snapshot
+from gateway.core.message import json_value
+from gateway.core.repeats import Repeat, repeat_of, tag_of
+from gateway.core.sessions import TokenRules
+from gateway.core.token import Prefixes
+from gateway.settings.api import Operator
+from gateway.store.contract import Store, StoreUnavailable
+
+BODY_BYTES: Final = 65_536
+BODY_SECONDS: Final = 10.0  # for a body that short, from the slowest of networks
+
+_DOCUMENT: Final = ("openapi.json",)
+_JSON: Final = re.compile(r"application/json(?:\s*;\s*charset=\"?utf-8\"?)?\s*\Z", re.IGNORECASE)
+_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}\Z")
+_TAGS: Final = re.compile(r"\s*(?:\*|(?:W/)?\"[!#-~]{0,100}\")\s*(?:,\s*(?:W/)?\"[!#-~]{0,100}\"\s*){0,100}\Z")
+_TAG: Final = re.compile(r"\*|(?:W/)?\"[^\"]*\"")
+_SEEN_NOTHING: Final = Snapshot(0)
+
+_LOG: Final = structlog.get_logger()
+
+
+class Api:
+    """Answers everything below `/api/v1/`, on whichever listener it is put."""
+
+    def __init__(
+        self,
+        store: Store,
+        prefixes: Prefixes,
+        operators: tuple[Operator, ...],
+        *,
+        scopes: Callable[[], tuple[str, ...]],
+        regions: tuple[str, ...],
+        overlap: bool,
+        rules: TokenRules,
+        realm: str,
+    ) -> None:
+        self._store = store
+        self._callers = Callers(store, operators)
+        self._prefixes = prefixes
+        self._scopes = scopes
+        self._regions = regions
+        self._overlap = overlap
+        self._rules = rules
+        self._routes = Routes(ROWS)
+        self._challenge = f'Bearer realm="{realm}"'
+        self._desk: Desk | None = None
+        self._under_way: set[str] = set()  # what is being answered with an Idempotency-Key
+        self._document = b""
+
+    def add_to(self, application: web.Application) -> None:
+        """Let an application answer the paths of the API."""
+        # Whether a body is wanted is said when it is, and not before it is known who asks.
+        application.router.add_route("*", f"{PREFIX}/{{rest:.*}}", self.answer, expect_handler=_expected)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """The answer to a request, whatever happens."""
+        route: Route | None = None
+        caller: Caller | None = None
+        try:
+            parts = _parts(request)
+            if parts == _DOCUMENT and request.method in {"GET", "HEAD"}:
+                return self._open_document()
+            caller = await self._proven(request)
+            route, ids = self._found(request, parts)
+            response = await self._answered(request, route, caller, ids)
+        except Problem as problem:
+            response = self._problem(problem)
+        except ActRefused as refused:
+            response = self._problem(of_refusal(refused))
+        except StoreUnavailable as error:
+            response = self._problem(Problem(Code.OUTCOME_UNKNOWN if error.unknown else Code.STORE_UNAVAILABLE))
+        except Exception as error:  # noqa: BLE001 - a fault of ours is answered, and told in the log
+            _LOG.error("internal error", error=type(error).__name__, exc_info=error)
+            response = self._problem(Problem(Code.INTERNAL_ERROR))
+        if not request.content.at_eof():
+            response.force_close()  # what is left of a body that nobody wants
+        _LOG.info(
+            "api request",
+            method=request.method if route else "",
+            route=route.path if route else "",
+            caller=caller.actor if caller else "",
+            status=response.status,
+        )
+        return response
+
+    # The way of a request
+
+    async def _proven(self, request: web.Request) -> Caller:
+        caller = await self._callers.prove(request.headers.getall("Authorization", []))
+        if caller is None:
+            raise Problem(Code.UNAUTHENTICATED)
+        return caller
+
+    def _found(self, request: web.Request, parts: tuple[str, ...]) -> tuple[Route, Ids]:
+        found, ids = self._routes.find(parts)
+        if not found:
+            raise not_found()
+        route = found.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            raise Problem(Code.METHOD_NOT_ALLOWED, allow=tuple(sorted(found)))
+        return route, ids
+
+    async def _answered(self, request: web.Request, route: Route, caller: Caller, ids: Ids) -> web.Response:
+        seen = await self._admit(route, caller, ids)
+        query = _query(request, route)
+        key = _key(request, route)
+        matches = _matches(request, "If-Match") if route.record is not None else frozenset()
+        body = await _body(request) if route.body is not None or _has_body(request) else b""
+        call = Call(
+            desk=await self._open_desk(),
+            caller=caller,
+            needs=route.needs,
+            ids=ids,
+            seen=seen,
+            body=self._checked(route, body),
+            query=query,
+            record=route.record,
+            repeat=_repeat(caller, key, route, ids, body),
+            first_byte=tag_of(caller.actor, key) if key else b"",
+            if_match=matches,
+        )
+        reply = await self._once(route, call)
+        if route.method == "GET" and reply.tag is not None and _known(request, reply.tag):
+            return _plain(HTTPStatus.NOT_MODIFIED, b"", reply)
+        return _plain(route.status, reply.body, reply)
+
+    async def _admit(self, route: Route, caller: Caller, ids: Ids) -> Snapshot:
+        asked = route.asked(ids)
+        if asked is None:
+            if route.needs is Needs.RUNS and caller.person is not None:
+                raise role_missing()
+            return _SEEN_NOTHING
+        (seen,) = await self._store.look([asked])
+        caller.require(route.needs, seen)
+        return seen
+
+    async def _once(self, route: Route, call: Call) -> Reply:
+        if call.repeat is None:
+            return await route.handle(call)
+        if call.repeat.digest in self._under_way:
+            raise Problem(Code.IN_PROGRESS)
+        self._under_way.add(call.repeat.digest)
+        try:
+            return await route.handle(call)
+        finally:
+            self._under_way.discard(call.repeat.digest)
+
+    def _checked(self, route: Route, body: bytes) -> Any:
+        if route.body is None:
+            if body.strip() not in {b"", b"{}"}:
+                raise invalid([("body", "Nothing is wanted here.")])
+            return None
+        try:
+            value = json_value(body)
+        except Refused:
+            sentence = "It is not one JSON value that every parser reads alike (RFC 8259, no name twice)."
+            raise invalid([("body", sentence)]) from None
+        context = {"scopes": self._scopes(), "regions": self._regions}
+        try:
+            return route.body.model_validate(value, context=context)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            faults = invalid(faults_of(found, "body")).faults
+            raise Problem(Code.WISH_INVALID, faults=faults) from None
+
+    async def _open_desk(self) -> Desk:
+        if self._desk is None:
+            cursors = Cursors(await self._store.identity(), secrets.token_bytes)
+            self._desk = Desk(
+                self._store, cursors, self._prefixes, self._scopes, self._regions, self._overlap, self._rules
+            )
+        return self._desk
+
+    # Answers
+
+    def _open_document(self) -> web.Response:
+        self._document = self._document or orjson.dumps(document(ROWS))
+        return _plain(HTTPStatus.OK, self._document, Reply())
+
+    def _problem(self, problem: Problem) -> web.Response:
+        response = web.Response(body=problem.body(), status=problem.status, headers={"Cache-Control": "no-store"})
+        response.headers["Content-Type"] = MEDIA_TYPE
+        if problem.code is Code.UNAUTHENTICATED:
+            response.headers["WWW-Authenticate"] = self._challenge
+        if problem.allow:
+            response.headers["Allow"] = ", ".join(problem.allow)
+        if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            response.headers["Retry-After"] = "1"
+        return response
+
+
+async def _expected(_: web.Request) -> None:
+    """Nothing yet."""
+
+
+def _plain(status: int, body: bytes, reply: Reply) -> web.Response:
+    response = web.Response(status=status, headers={"Cache-Control": "no-store"})
+    if body:
+        response.body = body
+        response.headers["Content-Type"] = "application/json"
+    if reply.tag is not None:
+        response.headers["ETag"] = reply.tag
+    if reply.repeated:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+def _parts(request: web.Request) -> tuple[str, ...]:
+    """The parts of the path after the prefix, each decoded by itself: an id may hold a slash."""
+    path = request.raw_path.partition("?")[0].partition(PREFIX + "/")[2]
+    try:
+        return tuple(unquote_to_bytes(part).decode("ascii") for part in path.split("/"))
+    except (UnicodeDecodeError, UnicodeEncodeError):
+        return ()
+
+
+def _query(request: web.Request, route: Route) -> Any:
+    names = list(request.query)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise invalid(("query", "A parameter stands there twice.") for _ in twice)
+    try:
+        return route.query.model_validate(dict(request.query))
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise invalid(faults_of(found, "query")) from None
+
+
+def _key(request: web.Request, route: Route) -> str:
+    """The Idempotency-Key, or nothing."""
+    keys = request.headers.getall("Idempotency-Key", [])
+    if not route.keyed or not keys:
+        return ""
+    if len(keys) > 1 or not _IDEMPOTENCY_KEY.match(keys[0]):
+        raise invalid([("header/Idempotency-Key", "It has 1 to 255 visible ASCII characters, and is there once.")])
+    return keys[0]
+
+
+def _repeat(caller: Caller, key: str, route: Route, ids: Ids, body: bytes) -> Repeat | None:
+    if not key:
+        return None
+    named = orjson.dumps([route.method, route.path, sorted(ids.items())]).decode()
+    return repeat_of(caller.actor, key, named, body, secrets.token_hex(16))
+
+
+def _matches(request: web.Request, name: str) -> frozenset[str]:
+    """The ETags in a header. Weak ones are never the same as a strong one, where it is about a change."""
+    texts = request.headers.getall(name, [])
+    if len(texts) > 1 or (texts and not _TAGS.match(texts[0])):
+        raise invalid([(f"header/{name}", "It holds ETags, or a star.")])
+    return frozenset(_TAG.findall(texts[0])) if texts else frozenset()
+
+
+def _known(request: web.Request, tag: str) -> bool:
+    tags = _matches(request, "If-None-Match")
+    return "*" in tags or tag in {each.removeprefix("W/") for each in tags}
+
+
+def _has_body(request: web.Request) -> bool:
+    return request.can_read_body
+
+
+async def _body(request: web.Request) -> bytes:
+    if not _JSON.match(request.headers.get("Content-Type", "")) or "Content-Encoding" in request.headers:
+        raise Problem(Code.UNSUPPORTED_MEDIA_TYPE)
+    if (request.content_length or 0) > BODY_BYTES:
+        raise Problem(Code.BODY_TOO_LARGE)
+    await _ask_for_it(request)
+    pieces, length = [], 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for piece in request.content.iter_any():
+                length += len(piece)
+                if length > BODY_BYTES:
+                    raise Problem(Code.BODY_TOO_LARGE)
+                pieces.append(piece)
+    except TimeoutError:
+        raise Problem(Code.BODY_TIMEOUT) from None
+    return b"".join(pieces)
+
+
+async def _ask_for_it(request: web.Request) -> None:
+    expected = request.headers.get("Expect", "")
+    if not expected:
+        return
+    if expected.lower() != "100-continue":
+        raise Problem(Code.EXPECTATION_FAILED)
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0

@@ -1,0 +1,200 @@
+"""What the API does, and how its records and lists are told."""
+
+import asyncio
+from typing import Any, Final
+
+import pytest
+
+from gateway.core.people import developer_id
+from gateway.core.wishes import DAY
+from tests.support.managing import DEVELOPER, OPERATOR, OPERATOR_TOKEN, SPECTATOR, STRANGER, Managed, email
+
+YEAR: Final = 365 * DAY
+
+
+async def test_the_life_of_a_key(either: Managed) -> None:
+    """A developer could not make, renew or end a key."""
+    path = f"/apps/{either.ours.id}/keys"
+    key = await either.make_key()
+    assert key["token"].startswith(f"gwk_{key['id']}.")
+    renamed = await either.ask(DEVELOPER, "PATCH", f"{path}/{key['id']}", {"name": "other"})
+    assert (renamed.status, renamed.json["name"]) == (200, "other")
+    rotated = (await either.ask(DEVELOPER, "POST", f"{path}/{key['id']}/rotate", {"shutdown_seconds": 60})).json
+    assert (rotated["name"], rotated["predecessor"]["state"]) == ("other", "rotating")
+    assert rotated["predecessor"]["successor"] == rotated["id"]
+    again = await either.ask(DEVELOPER, "POST", f"{path}/{key['id']}/rotate", {})
+    assert (again.status, again.code) == (409, "already_rotated")
+    ended = await either.ask(DEVELOPER, "POST", f"{path}/{key['id']}/revoke")
+    assert (ended.json["state"], ended.json["revoked_why"]) == ("revoked", "requested")
+    shown = (await either.ask(SPECTATOR, "GET", f"{path}?state=active")).json["items"]
+    assert [each["id"] for each in shown] == [rotated["id"]]
+    assert shown[0]["created_by"] == f"developer:{developer_id(email(DEVELOPER))}"
+
+
+async def test_the_life_of_a_user(either: Managed) -> None:
+    """A developer could not see to a user whose device was lost."""
+    user = (await either.keeper.create_user_token(either.ours.id, external_id="ada")).user.id
+    path = f"/apps/{either.ours.id}/users/{user}"
+    assert (await either.ask(SPECTATOR, "GET", path)).json["external_id"] == "ada"
+    assert (await either.ask(DEVELOPER, "POST", f"{path}/disable")).json["disabled"] is True
+    assert (await either.ask(DEVELOPER, "POST", f"{path}/enable")).json["disabled"] is False
+    token = (await either.ask(DEVELOPER, "POST", f"{path}/tokens")).json
+    assert (token["user"], token["token"][:4]) == (user, "gwu_")
+    assert (await either.ask(DEVELOPER, "POST", f"{path}/end-tokens")).json["tokens_ended_at"] is not None
+    assert (await either.ask(DEVELOPER, "DELETE", path)).status == 204
+    gone = (await either.ask(DEVELOPER, "GET", path)).json
+    assert (gone["deleted"], gone["external_id"]) == (True, None)
+    unknown = f"/apps/{either.ours.id}/users/nobody"
+    assert (await either.ask(DEVELOPER, "POST", f"{unknown}/tokens")).status == 404
+
+
+async def test_an_app_is_made_and_given_to_people(either: Managed) -> None:
+    """An operator could not hand an app over, nor take it from somebody with all that was shown."""
+    app = (await either.ask(OPERATOR, "POST", "/apps", {"name": "new", "region": "us"})).json
+    path = f"/apps/{app['id']}"
+    granted = await either.ask(OPERATOR, "POST", f"{path}/developers", {"email": email(DEVELOPER).upper()})
+    person = developer_id(email(DEVELOPER))
+    assert granted.json == {"id": person, "app": app["id"], "role": "developer"}
+    assert (await either.ask(DEVELOPER, "POST", f"{path}/disable")).json["disabled"] is True
+    assert (await either.ask(OPERATOR, "POST", f"{path}/enable")).json["disabled"] is False
+    asked = {"name": "k", "scopes": ["USER_READ"]}
+    mine = [(await either.ask(DEVELOPER, "POST", f"{path}/keys", asked)).json["id"] for _ in range(2)]
+    await either.ask(OPERATOR, "POST", f"{path}/keys", asked)
+    await either.ask(DEVELOPER, "POST", f"{path}/keys/{mine[0]}/revoke")
+    removed = await either.ask(OPERATOR, "DELETE", f"{path}/developers/{person}")
+    assert [key["id"] for key in removed.json["shown"]] == mine[1:]
+    assert (await either.ask(DEVELOPER, "GET", path)).status == 404
+    assert (await either.ask(OPERATOR, "DELETE", f"{path}/developers/{person}")).status == 404
+
+
+async def test_history_says_who_did_it(either: Managed) -> None:
+    """Nobody could tell later who ended a key, or it would be told of the wrong person."""
+    key = await either.make_key()
+    await either.ask(OPERATOR, "POST", f"/apps/{either.ours.id}/keys/{key['id']}/revoke")
+    history = (await either.ask(SPECTATOR, "GET", f"/apps/{either.ours.id}/history")).json["items"]
+    told = [(each["action"], each["actor"], each["source"]) for each in history if each["subject"] == key["id"]]
+    assert told == [
+        ("key.created", f"developer:{developer_id(email(DEVELOPER))}", "api"),
+        ("key.revoked", "operator:root", "api"),
+    ]
+
+
+# ETags
+
+
+async def test_a_change_to_what_has_changed_is_refused(either: Managed) -> None:
+    """Of two people who rename a key at once one would undo what the other did, and not know."""
+    key = await either.make_key()
+    path = f"/apps/{either.ours.id}/keys/{key['id']}"
+    first = await either.ask(DEVELOPER, "GET", path)
+    tag = first.headers["ETag"]
+    same = await either.ask(DEVELOPER, "GET", path, headers={"If-None-Match": f'"x", W/{tag}'})
+    assert (same.status, same.text, same.headers["ETag"]) == (304, b"", tag)
+    answers = await asyncio.gather(
+        *(either.ask(DEVELOPER, "PATCH", path, {"name": f"n{n}"}, headers={"If-Match": tag}) for n in range(5))
+    )
+    assert sorted(answer.status for answer in answers) == [200, 412, 412, 412, 412]
+    (done,) = [answer for answer in answers if answer.status == 200]
+    now = await either.ask(DEVELOPER, "GET", path, headers={"If-None-Match": tag})
+    assert (now.status, now.headers["ETag"], now.json) == (200, done.headers["ETag"], done.json)
+    weak = await either.ask(DEVELOPER, "POST", f"{path}/revoke", headers={"If-Match": f"W/{now.headers['ETag']}"})
+    assert (weak.status, weak.code) == (412, "changed_since")
+    assert (await either.ask(DEVELOPER, "POST", f"{path}/revoke", headers={"If-Match": "*"})).status == 200
+
+
+# Lists
+
+
+@pytest.mark.parametrize("kind", ["keys", "users", "history"])
+async def test_a_list_is_walked_whole_while_it_changes(either: Managed, kind: str) -> None:
+    """Somebody who looks through a list would miss a key that leaked, or meet one twice."""
+    for number in range(7):
+        await either.make_key(name=str(number))
+        await either.keeper.create_user_token(either.ours.id, external_id=str(number))
+    path = f"/apps/{either.ours.id}/{kind}"
+    before = (await either.ask(SPECTATOR, "GET", f"{path}?limit=1000")).json["items"]
+    walked: list[Any] = []
+    cursor = ""
+    while True:
+        page = (await either.ask(SPECTATOR, "GET", f"{path}?limit=3{cursor}")).json
+        assert 0 < len(page["items"]) <= 3
+        walked += page["items"]
+        if page["next"] is None or len(walked) > 60:
+            break
+        cursor = f"&cursor={page['next']}"
+        if len(walked) < 9:
+            await either.keeper.create_user_token(either.ours.id, external_id=f"new {len(walked)}")
+    shown = [str(each) for each in walked]
+    assert len(set(shown)) == len(shown)
+    assert {str(each) for each in before} <= set(shown)
+
+
+async def test_a_cursor_is_good_for_its_own_list_and_caller(api: Managed) -> None:
+    """Somebody would go on in a list that is not theirs, or count what others do by the numbers in a cursor."""
+    for _ in range(3):
+        await api.make_key()
+    path = f"/apps/{api.ours.id}/keys"
+    cursor = (await api.ask(DEVELOPER, "GET", f"{path}?limit=1")).json["next"]
+    assert (await api.ask(DEVELOPER, "GET", f"{path}?cursor={cursor}")).status == 200
+    for who, wrong in [
+        (SPECTATOR, f"{path}?cursor={cursor}"),
+        (DEVELOPER, f"{path}?cursor={cursor}&state=active"),
+        (DEVELOPER, f"/apps/{api.ours.id}/users?cursor={cursor}"),
+        (DEVELOPER, f"{path}?cursor={cursor[:-2]}AA"),
+        (DEVELOPER, f"{path}?cursor=AAAA"),
+        (DEVELOPER, f"{path}?cursor=%00"),
+        (DEVELOPER, f"{path}?cursor={'A' * 1999}"),
+    ]:
+        answer = await api.ask(who, "GET", wrong)
+        assert (answer.status, answer.json["faults"][0]["place"]) == (400, "query/cursor"), wrong
+
+
+# Tokens
+
+
+async def test_developers_issue_and_end_their_own_tokens(either: Managed) -> None:
+    """Somebody would have to ask an operator each month, or could end or list others' tokens."""
+    made = (await either.ask(DEVELOPER, "POST", "/developer-tokens", {"lifetime_seconds": 3600})).json
+    either.tokens["new"] = made["token"]
+    assert (await either.ask("new", "GET", "/apps")).json["items"][0]["id"] == either.ours.id
+    assert (await either.ask(STRANGER, "POST", f"/developer-tokens/{made['id']}/revoke")).status == 404
+    assert (await either.ask("new", "POST", f"/developer-tokens/{made['id']}/revoke")).json["revoked_at"]
+    unauthenticated = await either.ask("new", "GET", "/apps")
+    assert (unauthenticated.status, unauthenticated.code) == (401, "unauthenticated")
+    for_other = {"email": email(STRANGER)}
+    assert (await either.ask(DEVELOPER, "POST", "/developer-tokens", for_other)).status == 403
+    assert (await either.ask(OPERATOR, "POST", "/developer-tokens", {})).status == 400
+    issued = (await either.ask(OPERATOR, "POST", "/developer-tokens", for_other)).json
+    assert issued["developer"] == developer_id(email(STRANGER))
+    for wrong in (
+        {"email": "stranger@exampel.com"},
+        {"email": "stranger"},
+        for_other | {"lifetime_seconds": 91 * 86_400},
+    ):
+        assert (await either.ask(OPERATOR, "POST", "/developer-tokens", wrong)).status in {404, 422}
+
+
+async def test_no_false_token_is_told_from_another(api: Managed) -> None:
+    """Whoever guesses would learn which part of a guess was right."""
+    good = api.tokens[DEVELOPER]
+    key = (await api.make_key())["token"]
+    told = set()
+    for header in [
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Basic {good}",
+        good,
+        f"Bearer {good}x",
+        f"Bearer {good[:-1]}",
+        f"Bearer {good}, Bearer {good}",
+        f"Bearer {key}",
+        f"Bearer {OPERATOR_TOKEN[:-1]}",
+        f"Bearer {good.replace('gwd', 'gwo')}",
+        "Bearer " + "x" * 4000,
+        "Bearer ü",
+    ]:
+        answer = await api.ask("", "GET", "/apps", headers={"Authorization": header})
+        told.add((answer.status, answer.text, answer.headers["WWW-Authenticate"]))
+    assert len(told) == 1
+    assert next(iter(told))[0] == 401

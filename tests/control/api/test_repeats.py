@@ -1,0 +1,144 @@
+"""A request that is sent again, at once or later, is done once."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+import pytest
+
+from gateway.core.records import Role
+from tests.support.managing import DEVELOPER, OPERATOR, SPECTATOR, STRANGER, Managed, Told, email, served
+
+KEY: Final = {"name": "k", "scopes": ["USER_READ"]}
+ONCE: Final = {"Idempotency-Key": "a-b-c"}
+
+
+async def keys_of(api: Managed) -> int:
+    """How many keys there are of our app."""
+    return len([key async for key in api.store.keys(api.ours.id)])
+
+
+async def test_twenty_at_once_make_one_key(either: Managed) -> None:
+    """A client that loses its patience would have twenty keys, and only ten places."""
+    path = f"/apps/{either.ours.id}/keys"
+    async with served(either.store) as other:
+        urls = [either.url, other] * 10
+        answers = await asyncio.gather(
+            *(either.ask(DEVELOPER, "POST", path, KEY, headers=ONCE, url=url) for url in urls)
+        )
+
+        statuses = Counter(answer.status for answer in answers)
+        made = [answer.json for answer in answers if answer.status == 201]
+        assert set(statuses) <= {201, 409}
+        assert {answer.code for answer in answers if answer.status == 409} <= {"in_progress"}
+        assert [each["disclosed"] for each in made].count(False) == 1
+        assert len({each["id"] for each in made}) == 1
+        assert await keys_of(either) == 1
+
+        again = await either.ask(DEVELOPER, "POST", path, KEY, headers=ONCE, url=other)
+        (first,) = [each for each in made if not each["disclosed"]]
+        assert again.json == first | {"token": None, "disclosed": True}
+        assert again.headers["Idempotent-Replayed"] == "true"
+
+
+async def test_two_apps_are_not_made_of_one_wish(either: Managed) -> None:
+    """The second app would be found by nobody, until somebody gave it keys."""
+    asked = {"name": "new", "region": "eu"}
+    answers = await asyncio.gather(*(either.ask(OPERATOR, "POST", "/apps", asked, headers=ONCE) for _ in range(5)))
+    again = await either.ask(OPERATOR, "POST", "/apps", asked, headers=ONCE)
+    assert {answer.json["id"] for answer in [*answers, again] if answer.status == 201} == {again.json["id"]}
+    assert len([app async for app in either.store.apps() if app.name == "new"]) == 1
+
+
+async def test_a_repeat_is_told_what_the_first_was_and_nothing_is_done(api: Managed) -> None:
+    """A repeat would end something anew, or be told of a later state as if it had brought it about."""
+    key = await api.make_key()
+    user = (await api.keeper.create_user_token(api.ours.id, external_id="ada")).user.id
+    ours = f"/apps/{api.ours.id}"
+    for who, path, body in [
+        (DEVELOPER, f"{ours}/keys/{key['id']}/rotate", {}),
+        (DEVELOPER, f"{ours}/keys/{key['id']}/revoke", None),
+        (DEVELOPER, f"{ours}/users/{user}/disable", None),
+        (DEVELOPER, f"{ours}/users/{user}/enable", None),
+        (DEVELOPER, f"{ours}/users/{user}/end-tokens", None),
+        (DEVELOPER, f"{ours}/users/{user}/tokens", None),
+        (DEVELOPER, f"{ours}/end-tokens", None),
+        (DEVELOPER, f"{ours}/disable", None),
+        (OPERATOR, f"{ours}/enable", None),
+        (OPERATOR, f"{ours}/developers", {"email": "new@example.com"}),
+        (OPERATOR, "/developer-tokens", {"email": email(DEVELOPER)}),
+        (DEVELOPER, "/developer-tokens", {}),
+    ]:
+        headers = {"Idempotency-Key": f"for-{path}"}
+        first = await api.ask(who, "POST", path, body, headers=headers)
+        events = await _events(api)
+        again = await api.ask(who, "POST", path, body, headers=headers)
+        assert first.status in {200, 201}, (path, first.text)
+        hidden = {"token": None, "disclosed": True} if "token" in first.json else {}
+        assert (again.status, again.json) == (first.status, first.json | hidden), path
+        assert await _events(api) == events, path
+
+
+REFUSED: Final[list[tuple[Mapping[str, object], str]]] = [
+    ({"name": "other", "scopes": ["USER_READ"]}, "keys"),
+    ({"email": "new@example.com"}, "developers"),
+]
+
+
+@pytest.mark.parametrize(("body", "kind"), REFUSED)
+async def test_a_key_that_came_with_something_else_is_refused(
+    api: Managed, body: Mapping[str, object], kind: str
+) -> None:
+    """A client with a fault in its keys would take another thing's answer for its own."""
+    await api.ask(OPERATOR, "POST", f"/apps/{api.ours.id}/keys", KEY, headers=ONCE)
+
+    answer = await api.ask(OPERATOR, "POST", f"/apps/{api.ours.id}/{kind}", body, headers=ONCE)
+
+    assert (answer.status, answer.code) == (422, "repeat_differs")
+
+
+async def test_a_key_is_good_for_one_caller(api: Managed) -> None:
+    """Somebody would be told what another was answered, or kept from doing the same."""
+    path = f"/apps/{api.ours.id}/keys"
+    await api.keeper.grant(api.ours.id, email(STRANGER), Role.DEVELOPER)
+    answers = [await api.ask(who, "POST", path, KEY, headers=ONCE) for who in (DEVELOPER, STRANGER, OPERATOR)]
+    assert [answer.json["disclosed"] for answer in answers] == [False] * 3
+
+
+async def test_who_may_no_longer_see_it_is_told_nothing(api: Managed) -> None:
+    """Somebody who was sent away would be told of a key again."""
+    path = f"/apps/{api.ours.id}/keys"
+    await api.ask(DEVELOPER, "POST", path, KEY, headers=ONCE)
+    await api.keeper.remove(api.ours.id, email(DEVELOPER))
+    assert (await api.ask(DEVELOPER, "POST", path, KEY, headers=ONCE)).status == 404
+
+
+async def test_what_was_refused_may_be_asked_again(api: Managed) -> None:
+    """A client would be refused for a day, although there is room again."""
+    path = f"/apps/{api.ours.id}/keys"
+    made = [await api.make_key() for _ in range(10)]
+    refused = await api.ask(DEVELOPER, "POST", path, KEY, headers=ONCE)
+    assert (refused.status, refused.code) == (409, "too_many_keys")
+    await api.ask(DEVELOPER, "POST", f"{path}/{made[0]['id']}/revoke")
+    assert (await api.ask(DEVELOPER, "POST", path, KEY, headers=ONCE)).json["disclosed"] is False
+
+
+@pytest.mark.parametrize("key", ["", "a b", "ü", "x" * 256])
+async def test_a_key_that_cannot_be_is_told(api: Managed, key: str) -> None:
+    """A client would believe to be protected against doing things twice."""
+    answer = await api.ask(DEVELOPER, "POST", f"/apps/{api.ours.id}/keys", KEY, headers={"Idempotency-Key": key})
+    assert (answer.status, answer.json["faults"][0]["place"]) == (400, "header/Idempotency-Key")
+    assert await keys_of(api) == 0
+
+
+async def test_spectators_repeat_nothing(api: Managed) -> None:
+    """Somebody who may only look would learn of a key by guessing how it was asked for."""
+    path = f"/apps/{api.ours.id}/keys"
+    await api.ask(DEVELOPER, "POST", path, KEY, headers=ONCE)
+    answer: Told = await api.ask(SPECTATOR, "POST", path, KEY, headers=ONCE)
+    assert answer.status == 403
+
+
+async def _events(api: Managed) -> int:
+    return sum([1 for chain in await api.store.chains() async for _ in api.store.events(chain)])
