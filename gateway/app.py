@@ -224,7 +224,20 @@ class App:
                 NewUser(self._registration, self._homes),
                 NextToken(self._registration, self._reuse, self._homes, self._clock),
             ]
+        if self.settings.leaks.github.enabled:
+            routes.append(self._leak_reports(prefixes))
         return routes
+
+    def _leak_reports(self, prefixes: Prefixes) -> OwnRoute[Any]:
+        # Nobody else waits for these.
+        from gateway.proxy.jwks_sources import from_url  # noqa: PLC0415
+        from gateway.proxy.leak_reports import LeakReports  # noqa: PLC0415
+        from gateway.proxy.signers import SignerKeys  # noqa: PLC0415
+
+        github = self.settings.leaks.github
+        keys = SignerKeys(from_url(github.keys_url, _trust(github.ca_file)), self._clock)
+        self._stack.push_async_callback(keys.close)
+        return LeakReports(LeakDesk(self._store, Who("reporter:github", "traffic"), prefixes), keys, self.metrics)
 
     def _api(self, prefixes: Prefixes) -> Api:
         settings = self.settings

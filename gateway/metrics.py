@@ -58,14 +58,14 @@ class Metrics:
     """The counters of one process. Counting a request costs about a microsecond and cannot fail.
 
     `caches`, `log_lines_dropped`, `key_expiries` (seconds by key id), `deaf` and `issuer_ages` (how many seconds ago
-    the keys of each issuer were fetched) are asked at each scrape; `in_flight`, `client_aborts`, `report_mode` and
-    `unreplicated` are the owner's to set.
+    the keys of each issuer were fetched) are asked at each scrape; `in_flight`, `client_aborts`, `report_mode`,
+    `unreplicated` and the counts of records in leak reports are the owner's to set.
     """
 
     __slots__ = (
         "_allowed", "_caches", "_deaf", "_issuer_ages", "_key_expiries", "_lag", "_log_lines_dropped", "_refused",
         "_registry", "_reported", "_seconds", "_upstream_seconds", "client_aborts", "in_flight", "report_mode",
-        "unreplicated",
+        "leak_records", "leak_records_skipped", "unreplicated",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +82,8 @@ class Metrics:
         self.in_flight = 0
         self.client_aborts = 0
         self.unreplicated = 0
+        self.leak_records = 0
+        self.leak_records_skipped = 0
         self.report_mode = report_mode
         self._caches = caches
         self._allowed = 0
@@ -143,6 +145,10 @@ class Metrics:
         )
         yield CounterMetricFamily("gateway_client_aborts", "Clients that left before their answer.", self.client_aborts)
         yield from self._store_families()
+        yield CounterMetricFamily("gateway_leak_records", "Records in signed leak reports.", self.leak_records)
+        yield CounterMetricFamily(
+            "gateway_leak_records_skipped", "Records in signed leak reports that were none.", self.leak_records_skipped
+        )
         yield self._issuers()
         yield _build_info()
 

@@ -1,5 +1,5 @@
-"""The admin listener: alive, ready, and the metrics, which show no data and change nothing, so they ask for nothing; and
-the management API, which asks for a token."""
+"""The admin listener: alive, ready, and the metrics, which show no data and change nothing, so they ask for nothing.
+Beside them is the management API, which asks for a token."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping

@@ -52,6 +52,8 @@ class Reason(StrEnum):
     ISSUER_UNAVAILABLE = "issuer_unavailable"
     KEY_NOT_REVOKED = "key_not_revoked"
     REVOCATION_UNKNOWN = "revocation_unknown"
+    SIGNATURE_INVALID = "signature_invalid"
+    SIGNATURE_UNCHECKED = "signature_unchecked"
     NOT_ISSUED = "not_issued"
     REGION_UNAVAILABLE = "region_unavailable"
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
@@ -153,6 +155,8 @@ TABLE: Final[Mapping[Reason, Row]] = MappingProxyType(
         Reason.REVOCATION_UNKNOWN: _ours(
             503, "Nobody can tell whether the key was revoked, as the store did not answer; try again."
         ),
+        Reason.SIGNATURE_INVALID: _request(400, "The signature is not valid."),
+        Reason.SIGNATURE_UNCHECKED: _ours(503, "The signature cannot be checked at the moment; send it again."),
         Reason.NOT_ISSUED: _ours(503, "Nothing was issued, as the store could not keep it; try again."),
         Reason.REGION_UNAVAILABLE: _ours(503, "The region of this app is not served here at the moment."),
         Reason.UPSTREAM_UNREACHABLE: _ours(502, "The API behind the gateway could not be reached."),

@@ -167,6 +167,14 @@ EXPLANATIONS: Final[Mapping[Reason, str]] = MappingProxyType(
             "with 200, or with credential_invalid, which means that the key has ended; until then take it for one that "
             "works."
         ),
+        Reason.SIGNATURE_INVALID: (
+            "The report of leaked tokens is not signed by one of the keys that its source publishes, or was changed on "
+            "its way. Sign the bytes of the body as they are sent, with ECDSA on P-256 and SHA-256."
+        ),
+        Reason.SIGNATURE_UNCHECKED: (
+            "The public keys of the source of the report cannot be fetched just now, or were a moment ago and do not "
+            "have this one yet; nothing was read. Send the report again after the seconds that Retry-After names."
+        ),
         Reason.NOT_ISSUED: (
             "The store that keeps codes and user tokens could not keep a new one, or did not say that it did. Try "
             "again after a second; if an authentication code is refused then, it has been spent: ask for a new one."

@@ -156,20 +156,14 @@ class Keeper:
     # Users
 
     async def create_user_token(
-        self,
-        app_id: str,
-        *,
-        external_id: str | None = None,
-        user_id: str | None = None,
-        lifetime: int | None = None,
+        self, app_id: str, *, external_id: str | None = None, user_id: str | None = None
     ) -> MadeUserToken:
         """A new token for the user of an app with this id or external id, or for a new user if there is none.
 
         A user made here has the id that was given, which is to be the one the upstream knows, or a new one.
         """
-        lifetime = self.rules.lifetime if lifetime is None else lifetime
-        await self._require(app_id, user_faults(user_id, external_id), lifetime_faults(lifetime))
-        wish, token = self.new_user_token(app_id, user_id, external_id, lifetime)
+        await self._require(app_id, user_faults(user_id, external_id))
+        wish, token = self.new_user_token(app_id, user_id, external_id)
         asked = self.asked_of(app_id, wish)
         decide = lambda seen, asked: sessions.issue(seen, asked, wish, self.rules, self.who)  # noqa: E731
         return await self.made_user_token(await self.do_of_user(asked, decide), app_id, wish.id, token)
@@ -210,13 +204,12 @@ class Keeper:
 
     # How user tokens are made, wherever they are asked for
 
-    def new_user_token(
-        self, app_id: str, user_id: str | None, external_id: str | None, lifetime: int
-    ) -> tuple[NewUserToken, Secret]:
+    def new_user_token(self, app_id: str, user_id: str | None, external_id: str | None) -> tuple[NewUserToken, Secret]:
         """A token as it is wished for, and its text."""
         new_user_id = self._id_of(app_id, ID_BYTES).hex()
         token_id, token = self.minted_user_token(app_id)
-        return NewUserToken(token_id, verifier_of(token), user_id, external_id, new_user_id, lifetime), token
+        wish = NewUserToken(token_id, verifier_of(token), user_id, external_id, new_user_id, self.rules.lifetime)
+        return wish, token
 
     def minted_user_token(self, app_id: str) -> tuple[str, Secret]:
         """The id and the text of a token that nobody has yet."""

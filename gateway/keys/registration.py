@@ -85,7 +85,7 @@ class Registration:
     async def register(self, held: OpenCode) -> MadeUserToken:
         """A first token of the user with the external id of the code, who is made if need be. The code is spent."""
         keeper, app_id, key = self._keeper(_GATEWAY), held.app.id, held.code.key
-        wish, token = keeper.new_user_token(app_id, None, held.external_id, self.rules.lifetime)
+        wish, token = keeper.new_user_token(app_id, None, held.external_id)
         asked = keeper.asked_of(app_id, wish)
 
         def decide(seen: Snapshot, asked: Asked) -> Changes:

@@ -283,13 +283,17 @@ class Handler:
         return inbound
 
     def _match(self, plane: Plane, method: str, target: str) -> RouteMatch:
+        path = target.partition("?")[0]
+        ours = self._own_routes.methods(path)
         try:
-            return plane.routes.match(method, target)
-        except Refused:
-            ours = self._own_routes.methods(target.partition("?")[0])
+            match = plane.routes.match(method, target)
+        except (Refused, MethodNotAllowed):
             if ours:
                 raise MethodNotAllowed(ours) from None
             raise
+        if ours and match.rule.template != path:  # as literal rules, ours come before those with parameters
+            raise MethodNotAllowed(ours)
+        return match
 
     def _shape(self, inbound: Inbound) -> Shape:
         values = inbound.all(b"accept")

@@ -47,8 +47,9 @@ def answer(status: int, shape: Shape, body: bytes, request_id: bytes, *, close: 
     return b"".join(
         (
             STATUS_LINES[status],
-            _CONTENT_TYPES[shape],
-            b"Content-Length: %d\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n" % len(body),
+            # RFC 9110 8.6: with 204, which ends with its head, there is no Content-Length.
+            b"" if status == HTTPStatus.NO_CONTENT else b"%bContent-Length: %d\r\n" % (_CONTENT_TYPES[shape], len(body)),
+            b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
             b"X-Request-Id: %b\r\n" % request_id,
             extra,
             b"Connection: close\r\n\r\n" if close else b"\r\n",

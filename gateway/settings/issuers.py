@@ -28,6 +28,7 @@ def _claim(name: str) -> str:
     return name
 
 
+KeysUrl = Annotated[str, AfterValidator(_jwks_url)]
 _Text = Annotated[str, Field(strict=True, min_length=1, max_length=256)]
 _Claim = Annotated[_Text, AfterValidator(_claim)]
 
@@ -39,7 +40,7 @@ class Issuer(Section):
     apps: AppIds = Field(description="The ids of the apps that it may speak for; of no other can it name a user.")
     audience: _Text = Field(description="What its tokens must say, or have in their list, in `aud`.")
     jwks_file: Path | None = Field(default=None, description="A file with its public keys (JWK set, RFC 7517).")
-    jwks_url: Annotated[str, AfterValidator(_jwks_url)] | None = Field(
+    jwks_url: KeysUrl | None = Field(
         default=None, description="Where its public keys are fetched from instead, by https."
     )
     ca_file: Path | None = Field(

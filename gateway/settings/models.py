@@ -28,6 +28,7 @@ from gateway.settings.kinds import (
     Upstreams,
     UrlPath,
 )
+from gateway.settings.leaks import Leaks
 from gateway.settings.routes import KEPT, VENDOR_ROUTES, Route
 from gateway.settings.stores import StoreUrl, in_redis
 from gateway.settings.users import Registrar, UserTokens
@@ -308,6 +309,7 @@ class Settings(Section):
         description="Who registers SDK users: the gateway, or the upstream, whose tokens one of `issuers` then proves.",
     )
     user_tokens: UserTokens = UserTokens()
+    leaks: Leaks = Leaks()
     realm: Realm = Field(default="gateway", description="The realm named in `WWW-Authenticate`.")
     regions: Mapping[RegionName, Region] = Field(description="The regions, each under its name.")
     default_region: str = Field(

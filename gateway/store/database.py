@@ -103,11 +103,13 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
 
 
 def erase(database: sqlite3.Connection) -> bool:
-    """Write the log of writes back into the database and empty it, old pages with it; False if somebody reads just
-    now. Never waits, and never raises: it is tried again."""
+    """Write the log of writes back into the database and empty it, old pages with it; False if somebody reads for
+    longer. Never raises: it is tried again."""
     try:
         ((patience,),) = database.execute("PRAGMA busy_timeout").fetchall()
-        database.execute("PRAGMA busy_timeout = 0")
+        # The reads of a gateway take less than a millisecond; a backup may take minutes, and revocations are not to
+        # wait for it.
+        database.execute("PRAGMA busy_timeout = 50")
         try:
             ((busy, _, _),) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:

@@ -142,9 +142,7 @@ class SqliteStore:
 
     async def act(self, acts: Sequence[Act]) -> list[Done | ActRefused]:
         """Do each act whole or not at all, in the order given, all in one transaction."""
-        results = await self._write(lambda database: self._acted(database, acts)) if acts else []
-        await self._erase()
-        return results
+        return await self._write(lambda database: self._acted(database, acts)) if acts else []
 
     def apps(self) -> AsyncIterator[App]:
         """All apps."""
@@ -172,7 +170,6 @@ class SqliteStore:
 
     async def sweep(self) -> int:
         """Forget items that ended a day ago or earlier."""
-        await self._erase()
         return await self._write(lambda database: database.execute(_SWEEP, (self._now() - DAY,)).rowcount)
 
     async def chains(self) -> list[str]:
@@ -315,18 +312,14 @@ class SqliteStore:
             place, _ = page[-1]
             await asyncio.sleep(0)  # others get their turn between two pages
 
-    async def _erase(self) -> None:
-        """Take what was overwritten out of the log of writes too, unless a reader is in the way; then, later."""
-        if self._to_erase:
-            loop = asyncio.get_running_loop()
-            self._to_erase = not await loop.run_in_executor(self._thread, erase, self._writer)
-
     async def _write(self, act: Callable[[sqlite3.Connection], T]) -> T:
         """Do `act` whole or not at all, in the writer's thread."""
 
         def write() -> T:
             with translating(self._path), transaction(self._writer):
                 done = act(self._writer)
+            # What was overwritten is to leave the log of writes too: now, or with the next write, a seal's if no other.
+            self._to_erase = self._to_erase and not erase(self._writer)
             self._require_file()  # else what was written is lost with the file, and must not be reported as done
             return done
 

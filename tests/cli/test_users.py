@@ -6,7 +6,7 @@ from gateway.core.records import App
 from gateway.core.token import Kind, Prefixes, Token, parse_token
 from tests.cli.conftest import Typing
 
-USER = ["id", "app", "external_id", "disabled", "tokens_ended_at"]
+USER = ["id", "app", "external_id", "disabled", "deleted", "tokens_ended_at"]
 
 
 def test_a_user_is_printed_for_programs(gateway: Typing, app: App) -> None:

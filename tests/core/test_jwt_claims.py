@@ -61,19 +61,26 @@ def test_leeway_is_all_that_clocks_may_differ(leeway: int, ends: float, begins: 
     found = claimed(claims(NOW, exp=ends, nbf=begins, iat=issued), issuer, MS)
     over, early = MS >= int(ends * 1000) + leeway, MS < int(max(begins, issued) * 1000) - leeway
     assert found == (
-        Fault.EXPIRED
-        if over
-        else Fault.NOT_YET
-        if early
-        else Claimed(APP, USER, int(issued * 1000), int(ends * 1000))
+        Fault.EXPIRED if over else Fault.NOT_YET if early else Claimed(APP, USER, int(issued * 1000), int(ends * 1000))
     )
 
 
-@given(st.dictionaries(st.sampled_from(["aud", "app_id", "sub", "exp", "nbf", "iat"]), st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(AUDIENCE) | st.just(APP),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
-    max_leaves=4,
-)))
+@given(
+    st.dictionaries(
+        st.sampled_from(["aud", "app_id", "sub", "exp", "nbf", "iat"]),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text(max_size=5)
+            | st.just(AUDIENCE)
+            | st.just(APP),
+            lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+            max_leaves=4,
+        ),
+    )
+)
 def test_no_claims_raise(said: dict[str, Any]) -> None:
     """Some claim would end a request with 500 and a stack trace."""
     assert isinstance(claimed(said, ISSUING, MS), Fault | Claimed)

@@ -64,7 +64,11 @@ def test_a_long_token_is_read_only_with_the_shape_of_a_jwt(length: int) -> None:
 
 def test_no_token_of_ours_has_the_shape_of_a_jwt() -> None:
     """An API key would be taken for another issuer's token, or the other way round."""
-    ours = [row["headers"][0].partition(" ")[2] for row in rows("credential.yaml") if "id" in row.get("expect", {})]
+    ours = [
+        row["headers"][0].partition(" ")[2]
+        for row in rows("credential.yaml")
+        if "headers" in row and "id" in row["expect"]
+    ]
     assert not any(is_jwt(text.encode()) for text in ours if text)
 
 

@@ -12,6 +12,7 @@ from gateway.core.credential import key_principal, user_principal
 from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Done, Snapshot, Who
 from gateway.core.principal import KeyPrincipal, UserPrincipal
 from gateway.core.records import App, KeyRecord, KeyState, RevokedWhy, Role, User, key_state
+from gateway.core.sessions import TokenRules
 from gateway.core.token import Kind, Prefixes, Secret, Token, parse_token
 from gateway.core.wishes import DAY, KEY_LIFETIME, LONGEST_LIFETIME, LONGEST_SHUTDOWN, SHUTDOWN
 from gateway.keys.keeper import Keeper
@@ -172,7 +173,8 @@ async def test_a_chosen_end_is_kept(keeper: Keeper, app: App, lifetime: int) -> 
     """A short-lived key would live for a year."""
     assert (await a_key(keeper, app, lifetime=lifetime)).expires_at == NOW + lifetime
     assert (await a_key(keeper, app, expires_at=NOW + lifetime)).expires_at == NOW + lifetime
-    made = await keeper.create_user_token(app.id, lifetime=lifetime)
+    own = replace(keeper, rules=TokenRules(lifetime=lifetime, family=lifetime))
+    made = await own.create_user_token(app.id)
     assert made.record.expires_at == NOW + lifetime
 
 
@@ -249,10 +251,10 @@ async def test_everything_that_is_wrong_is_said_at_once(store: Store, keeper: Ke
     told = await refused(wish, keeper.create_app("", "mars", regions=REGIONS, account="\n"))
     empty = "A name has 1 to 100 characters; this one has 0."
     assert told == f"{empty} {signs} There is no region 'mars'; there are eu, in, us."
-    told = await refused(wish, keeper.create_user_token(MISSING, external_id="", user_id="a b", lifetime=-1))
+    told = await refused(wish, keeper.create_user_token(MISSING, external_id="", user_id="a b"))
     user = "A user id has 1 to 128 visible ASCII characters."
     external = "An external id has 1 to 256 characters, none of them a control character."
-    assert told == f"{no_app} {user} {external} {end}"
+    assert told == f"{no_app} {user} {external}"
     assert await refused(wish, keeper.grant(MISSING, "ada", Role.DEVELOPER)) == (
         f"{no_app} That is no e-mail address like name@example.com."
     )

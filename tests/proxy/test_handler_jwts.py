@@ -235,8 +235,9 @@ async def test_an_issuer_that_is_away_is_told_of(tmp_path: Path) -> None:
             assert answer.header("WWW-Authenticate") is None
             assert (await line_of(gateway, answer))["cause"].startswith("The keys of the issuer mobile were never")
             assert (await gateway.ask(token=await a_key(gateway.store, gateway.owner))).status == 200
-            assert await told(gateway) == ["The keys of the issuer mobile were never fetched: the answer was 500, and"
-                                           " not a plain 200."]
+            assert await told(gateway) == [
+                "The keys of the issuer mobile were never fetched: the answer was 500, and not a plain 200."
+            ]
             assert 'gateway_issuer_keys_age_seconds{issuer="mobile"} +Inf' in await metrics(gateway)
             server.misbehave = None
             (keys,) = gateway.app._issuers.keys

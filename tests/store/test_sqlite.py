@@ -6,17 +6,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.core.audit import AuditAction
 from gateway.core.ledger import Act, Changes, Snapshot
-from gateway.core.records import KeyRecord, User, UserTokenRecord, works
+from gateway.core.records import DELETED, KeyRecord, User, UserTokenRecord, works
 from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 from gateway.store.open import open_store
 from tests.store import acts, crashing, suite
 from tests.store.acts import do, look
+from tests.store.checks_items import change_user
 from tests.store.place import (
     APP,
     KEY_ID,
@@ -29,9 +31,11 @@ from tests.store.place import (
     fill,
     filled,
     listed,
+    opened,
     the_app,
     the_events,
     the_key,
+    the_user,
 )
 from tests.store.racing import race
 
@@ -180,6 +184,38 @@ async def test_no_secret_is_in_the_files(place: Place, path: Path) -> None:
         files = list(path.parent.iterdir())
         assert {file.name for file in files} >= {"store.db", "store.db-wal", "store.db-shm"}
         assert not any(secret in file.read_bytes() for file in files)
+
+
+ERASED = b"customer-17"
+
+
+def the_erased(path: Path) -> list[str]:
+    """The files of the store that still hold the name."""
+    return [file.name for file in path.parent.iterdir() if ERASED in file.read_bytes()]
+
+
+async def test_an_erased_name_is_in_no_file(place: Place, path: Path) -> None:
+    """Whoever deleted a user could not say that the name is gone: it would stand in a page or in the log of writes."""
+    async with filled(place) as store, opened(place) as other:
+        assert the_erased(path)
+        await do(other, change_user(lambda user: replace(user, external_id=None, cut_at=DELETED)))
+        assert the_erased(path) == []
+        assert await the_user(store) == User(USER_ID, APP.id, cut_at=DELETED)
+
+
+async def test_a_reader_delays_the_erasing_only(place: Place, path: Path) -> None:
+    """A backup that runs while a user is deleted would keep the name in the log of writes for good."""
+    async with filled(place) as store:
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("BEGIN")
+            database.execute("SELECT * FROM user").fetchall()
+            # Far from the log's beginning, which the next write may overwrite.
+            await do(store, *(acts.make_key(OTHER_APP.id, f"7b{number:014x}") for number in range(9)))
+            await do(store, change_user(lambda user: replace(user, switches=2)))
+            await do(store, change_user(lambda user: replace(user, external_id=None, cut_at=DELETED)))
+            assert the_erased(path)
+        await store.lease("seal", "holder", 1)
+        assert the_erased(path) == []
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ class Managed:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
         target = URL(f"{url or self.url}/api/v1{path}", encoded=True)
         async with self.session.request(method, target, data=data, headers=sent, allow_redirects=False) as answer:
-            return Told(answer.status, dict(answer.headers), await answer.read())
+            return Told(answer.status, answer.headers, await answer.read())
 
     async def make_key(self, app: App | None = None, *, by: str = DEVELOPER, name: str = "k") -> dict[str, Any]:
         """A new key of an app, ours as a rule."""

@@ -242,7 +242,7 @@ def _parts(request: web.Request) -> tuple[str, ...]:
 
 
 def _query(request: web.Request, route: Route) -> Any:
-    names = list(request.query)
+    names = [name for name, _ in request.query.items()]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise invalid(("query", "A parameter stands there twice.") for _ in twice)

@@ -4,8 +4,7 @@ from gateway.control.api.callers import Needs
 from gateway.control.api.calls import Answer, Call, Ids, Reply, tagged
 from gateway.control.api.models import Page, PageQuery, UserSeen, UserTokenMade, UserTold
 from gateway.control.api.routes import Route
-from gateway.core.ledger import Asked, Changes, Snapshot
-from gateway.core.people import the_user
+from gateway.core.ledger import ActReason, ActRefused, Asked, Changes, Snapshot
 from gateway.core.records import User
 
 
@@ -27,12 +26,21 @@ def _ask(ids: Ids) -> Asked:
     return Asked(ids["app"], user_id=ids["user"], roles=True)
 
 
+def _user(seen: Snapshot, ids: Ids) -> User:
+    """A user of the app, a deleted one too."""
+    user = seen.users.get(ids["user"])
+    if user is None:
+        raise ActRefused(ActReason.UNKNOWN_USER, "The app has no user with this id.")
+    return user
+
+
 def _record(seen: Snapshot, ids: Ids) -> UserSeen:
-    return _shown(the_user(seen, ids["user"]))
+    return _shown(_user(seen, ids))
 
 
 def _answer(call: Call) -> Answer:
-    return lambda seen, _: _told(the_user(seen, call.ids["user"]))
+    # Without the external id: what is answered to a request with an Idempotency-Key is kept for a day.
+    return lambda seen, _: _told(_user(seen, call.ids))
 
 
 async def _list(call: Call) -> Reply:

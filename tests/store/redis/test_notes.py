@@ -1,4 +1,4 @@
-"""Items that are over are forgotten, a little at a time; what keys were used for is counted, and soon enough forgotten."""
+"""Items that are over are forgotten, a little at a time; what keys were used for is counted, and forgotten in time."""
 
 from collections.abc import Sequence
 from dataclasses import replace

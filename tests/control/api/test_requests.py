@@ -1,0 +1,106 @@
+"""How the API reads a request: who asks before what is asked, and every fault of it at once."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.managing import DEVELOPER, NOBODY, OPERATOR, Managed
+
+GOOD: Final = {"name": "k", "scopes": ["USER_READ"]}
+
+
+async def test_all_faults_of_a_body_are_told_at_once(api: Managed) -> None:
+    """Somebody would mend one fault after another."""
+    wrong = {"name": "a\nb", "scopes": ["NO"], "lifetime_seconds": 0, "more": "Secret9"}
+    answer = await api.ask(DEVELOPER, "POST", f"/apps/{api.ours.id}/keys", wrong)
+    assert (answer.status, answer.code, answer.headers["Content-Type"]) == (
+        422,
+        "wish_invalid",
+        "application/problem+json",
+    )
+    places = {fault["place"] for fault in answer.json["faults"]}
+    assert places == {"body/name", "body/scopes", "body/lifetime_seconds", "body/more"}
+    assert "Secret9" not in str(answer.text)
+
+
+BODIES: Final[list[tuple[bytes, Mapping[str, str], int, str]]] = [
+    (b"", {}, 400, "request_invalid"),
+    (b"[]", {}, 422, "wish_invalid"),
+    (b'{"name":"a","name":"b","scopes":["USER_READ"]}', {}, 400, "request_invalid"),
+    (json.dumps(GOOD).encode() + b"x", {}, 400, "request_invalid"),
+    (b'{"name":"\xff","scopes":["USER_READ"]}', {}, 400, "request_invalid"),
+    (b'{"name":1,"scopes":["USER_READ"]}', {}, 422, "wish_invalid"),
+    (b'{"name":"a","scopes":["USER_READ"],"lifetime_seconds":"60"}', {}, 422, "wish_invalid"),
+    (b"[" * 1000 + b"]" * 1000, {}, 400, "request_invalid"),
+    (b" " * 70_000, {}, 413, "body_too_large"),
+    (json.dumps(GOOD).encode(), {"Content-Type": "text/plain"}, 415, "unsupported_media_type"),
+    (json.dumps(GOOD).encode(), {"Content-Type": "application/json; charset=latin1"}, 415, "unsupported_media_type"),
+    (json.dumps(GOOD).encode(), {"Content-Encoding": "gzip"}, 415, "unsupported_media_type"),
+    (json.dumps(GOOD).encode(), {"Content-Type": "application/json;charset=UTF-8", "Accept": "text/html"}, 201, ""),
+]
+
+
+@pytest.mark.parametrize(("body", "headers", "status", "code"), BODIES)
+async def test_bodies(api: Managed, body: bytes, headers: Mapping[str, str], status: int, code: str) -> None:
+    """A key would be made of what two readers understand differently, or the gateway would hold what anybody sends."""
+    answer = await api.ask(DEVELOPER, "POST", f"/apps/{api.ours.id}/keys", body, headers=headers)
+    assert (answer.status, "" if status == 201 else answer.code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "place"),
+    [
+        ("GET", "/apps?limit=0", 400, "query/limit"),
+        ("GET", "/apps?limit=1001", 400, "query/limit"),
+        ("GET", "/apps?limit=1&limit=2", 400, "query"),
+        ("GET", "/apps?token=x", 400, "query/token"),
+        ("POST", "/developer-tokens?email=x", 400, "query/email"),
+        ("GET", "/nowhere", 404, None),
+        ("GET", "/apps/", 404, None),
+        ("GET", "//apps", 404, None),
+        ("GET", "/apps/../apps", 404, None),
+        ("GET", "/apps/%ff", 404, None),
+        ("GET", "/", 404, None),
+        ("PUT", "/apps", 405, None),
+        ("HEAD", "/apps", 200, None),
+    ],
+)
+async def test_what_is_asked_for(api: Managed, method: str, path: str, status: int, place: str | None) -> None:
+    """A mistyped parameter would be passed over, or a path be read in two ways."""
+    answer = await api.ask(OPERATOR, method, path, {} if method == "POST" else None)
+    assert answer.status == status
+    assert answer.headers["Cache-Control"] == "no-store"
+    if place:
+        assert answer.json["faults"][0]["place"] == place
+    if status == 405:
+        assert answer.headers["Allow"] == "GET, POST"
+
+
+async def test_no_body_of_a_stranger_is_asked_for(api: Managed) -> None:
+    """Anybody who reaches the port could make the gateway take what they send."""
+    reader, writer = await asyncio.open_connection(*api.address)
+    writer.write(
+        b"POST /api/v1/apps HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 60000\r\nExpect: 100-continue\r\n\r\n"
+    )
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"onnection: close" in answer
+
+
+async def test_the_document_is_there_for_everybody(api: Managed) -> None:
+    """A client could not be generated."""
+    answer = await api.ask(NOBODY, "GET", "/openapi.json")
+    assert (answer.status, answer.json["openapi"]) == (200, "3.1.0")
+
+
+async def test_a_store_that_is_away_is_nobodys_fault(api: Managed, tmp_path: Path) -> None:
+    """A client would throw away a good token, or believe that a key was made."""
+    (tmp_path / "gateway.db").unlink()
+    answer = await api.ask(DEVELOPER, "POST", f"/apps/{api.ours.id}/keys", GOOD)
+    assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "store_unavailable", "1")
