@@ -18,13 +18,18 @@ from aiohttp import web
 from gateway.clock import Clock
 from gateway.control.api.app import Api
 from gateway.control.health import Phase, admin_application
+from gateway.control.notifier import Notifier
+from gateway.control.roads import Roads, RoadsFaulty, roads_from
 from gateway.control.sealer import Sealer
 from gateway.core.document import DocumentLimits
 from gateway.core.headers import HeaderRules
+from gateway.core.ledger import Who
 from gateway.core.policy import Introspection, Options, Policy, UserScoping
 from gateway.core.routing import RouteRule, Routes
 from gateway.core.schema import SchemaInvalid, compile_policy
 from gateway.core.token import Prefixes
+from gateway.core.wishes import DAY
+from gateway.keys.leaks import LeakDesk
 from gateway.keys.registration import Registration
 from gateway.keys.token_rules import rules_of
 from gateway.listener import QuietRunner
@@ -32,6 +37,7 @@ from gateway.log import RequestLog
 from gateway.metrics import Metrics
 from gateway.proxy.authenticate import Authenticator
 from gateway.proxy.deadlines import Deadlines
+from gateway.proxy.deletions import Deletions
 from gateway.proxy.documents import Documents
 from gateway.proxy.forwarding import READ, Forwarding
 from gateway.proxy.handler import Handler, Plane
@@ -47,12 +53,13 @@ from gateway.proxy.upstream import Endpoint, Region, UpstreamLimits
 from gateway.proxy.users import LINKING, REFRESHING, REGISTERING, AuthCode, NewUser, NextToken
 from gateway.settings import Settings
 from gateway.settings.models import Admin, Listen
-from gateway.store.contract import DEAF, Store, StoreUnavailable
-from gateway.upkeep import note_uses, tell_warnings, warnings_of
+from gateway.store.contract import DEAF, Store, StoreUnavailable, Use
+from gateway.upkeep import count_uses, note_uses, sweep, tell_warnings, warnings_of
 
 if TYPE_CHECKING:
     from gateway.keys.signing import Signer
     from gateway.proxy.issuers import Issuers
+    from gateway.proxy.signers import SignerKeys
 
 _T = TypeVar("_T")
 
@@ -126,7 +133,7 @@ class App:
         )
         self._clock = clock or Clock()
         prefixes = Prefixes(tokens.key_prefix, tokens.user_prefix)
-        self._issuers = self._open_issuers()
+        self.issuers = self._open_issuers()
         self._rules = rules_of(settings.user_tokens)
         self._registration = Registration(store, secrets.token_bytes, prefixes, self._rules)
         self._reuse = Reuse(self._registration)
@@ -135,7 +142,7 @@ class App:
             prefixes,
             entries=tokens.remember_entries,
             seconds=tokens.remember_seconds,
-            issuers=self._issuers,
+            issuers=self.issuers,
             came_back=self._reuse.end,
         )
         self._signer = _signer(settings.audit.signing_key_file)
@@ -148,10 +155,20 @@ class App:
             log_lines_dropped=lambda: log.dropped,
             key_expiries=self._key_expiries,
             deaf=self._deaf,
-            issuer_ages=self._issuers.ages if self._issuers else dict,
+            issuer_ages=self.issuers.ages if self.issuers else dict,
             report_mode=self.policy.options.report,
         )
+        self._notifier = Notifier(
+            store,
+            _roads(settings),
+            self._clock,
+            self.metrics.notices,
+            every=settings.reminders.every,
+            whole_account=settings.reminders.recipients == "account",
+        )
         self._recorder = Recorder(log, self.metrics)
+        self._deletions = Deletions(store, prefixes, self.metrics)
+        self._reporter_keys: SignerKeys | None = None
         self._handler = Handler(
             self._plane(self.policy),
             self._authenticator,
@@ -159,6 +176,7 @@ class App:
             HeaderRules(settings.headers.forward, read=READ.union(*(only_to or {}).values())),
             self._forwarding(only_to or {}),
             self._recorder,
+            self._deletions,
             self._clock,
             realm=settings.realm,
         )
@@ -235,8 +253,7 @@ class App:
         from gateway.proxy.signers import SignerKeys  # noqa: PLC0415
 
         github = self.settings.leaks.github
-        keys = SignerKeys(from_url(github.keys_url, _trust(github.ca_file)), self._clock)
-        self._stack.push_async_callback(keys.close)
+        self._reporter_keys = keys = SignerKeys(from_url(github.keys_url, _trust(github.ca_file)), self._clock)
         return LeakReports(LeakDesk(self._store, Who("reporter:github", "traffic"), prefixes), keys, self.metrics)
 
     def _api(self, prefixes: Prefixes) -> Api:
@@ -295,14 +312,25 @@ class App:
         async with AsyncExitStack() as stack:
             self._deadlines.start()
             stack.callback(self._deadlines.close)
+            if self._reporter_keys is not None:
+                stack.push_async_callback(self._reporter_keys.close)
             for region in self._regions.values():
                 for endpoint in region.endpoints:
                     stack.push_async_callback(endpoint.close)
             self._request_log.start(loop)
             stack.callback(self._recorder.flush)
             await self._store.start(self.metrics.heard)
-            keys = (keys.run() for keys in (self._issuers.keys if self._issuers else ()))
-            chores = (note_uses(self._store, self._take_uses), tell_warnings(self._warnings), self._sealer.run(), *keys)
+            keys = (keys.run() for keys in (self.issuers.keys if self.issuers else ()))
+            chores = (
+                note_uses(self._store, self._take_uses),
+                count_uses(self._store, self._take_counts),
+                sweep(self._store),
+                self._deletions.run(),
+                tell_warnings(self._warnings),
+                self._sealer.run(),
+                *([self._notifier.run()] if self._notifier.roads else []),
+                *keys,
+            )
             for chore in chores:
                 stack.push_async_callback(_cancelled, asyncio.create_task(chore))
             listen, admin = self.settings.listen, self.settings.admin
@@ -355,7 +383,7 @@ class App:
         await self._server.drain(self.settings.timeouts.drain)
 
     def _warnings(self) -> list[str]:
-        told = (self._signer.warnings if self._signer else ()), self._issuers.warnings() if self._issuers else ()
+        told = (self._signer.warnings if self._signer else ()), self.issuers.warnings() if self.issuers else ()
         return [*chain(*told), *warnings_of(self._store)]
 
     def _forget(self, ids: frozenset[str]) -> None:
@@ -364,6 +392,9 @@ class App:
     def _take_uses(self) -> dict[str, int]:
         used, self._authenticator.used = self._authenticator.used, {}
         return used
+
+    def _take_counts(self) -> dict[Use, int]:
+        return self._authenticator.uses.take(self._clock() // DAY)
 
     def _key_expiries(self) -> dict[str, float]:
         now = self._clock()
@@ -401,6 +432,13 @@ def _signer(file: Path | None) -> "Signer | None":
         raise CannotStart(f"audit.signing_key_file: {error}") from error
     except OSError as error:
         raise CannotStart(f"audit.signing_key_file: {file}: {error.strerror or error}.") from error
+
+
+def _roads(settings: Settings) -> Roads:
+    try:
+        return roads_from(settings.reminders)
+    except RoadsFaulty as error:
+        raise CannotStart(str(error)) from error
 
 
 def _rules(settings: Settings) -> list[RouteRule]:

@@ -12,6 +12,9 @@ from aiohttp import web
 
 _log: Final = structlog.get_logger()
 
+# For how long the rest of a body that nobody wants is read and thrown away: so that its sender reads the answer.
+_LINGER: Final = 1.0
+
 _TEXTS: Final = {400: "The request is not well-formed HTTP/1.1."}
 _BROKEN: Final = "Something went wrong here."
 
@@ -32,7 +35,12 @@ class QuietRunner(web.AppRunner):
 
 class _QuietServer(web.Server):
     def __call__(self) -> web.RequestHandler:
-        return _QuietHandler(self, loop=self._loop, access_log=None)  # type: ignore[arg-type]  # None turns it off
+        return _QuietHandler(
+            self,
+            loop=self._loop,
+            access_log=None,  # type: ignore[arg-type]  # None turns it off
+            lingering_time=_LINGER,
+        )
 
 
 class _QuietHandler(web.RequestHandler):

@@ -7,6 +7,7 @@ named only once they were proven, and so many at most.
 import platform
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from prometheus_client import (
@@ -54,18 +55,28 @@ class Memory(Protocol):
     misses: int
 
 
+@dataclass(slots=True)
+class NoticeCounts:
+    """How tries to tell people ended, and of how much there was nobody to be told."""
+
+    sent: int = 0
+    waiting: int = 0
+    failed: int = 0
+    nobody: int = 0
+
+
 class Metrics:
     """The counters of one process. Counting a request costs about a microsecond and cannot fail.
 
     `caches`, `log_lines_dropped`, `key_expiries` (seconds by key id), `deaf` and `issuer_ages` (how many seconds ago
     the keys of each issuer were fetched) are asked at each scrape; `in_flight`, `client_aborts`, `report_mode`,
-    `unreplicated` and the counts of records in leak reports are the owner's to set.
+    `unreplicated` and the counts of deletions and of records in leak reports are the owner's to set.
     """
 
     __slots__ = (
         "_allowed", "_caches", "_deaf", "_issuer_ages", "_key_expiries", "_lag", "_log_lines_dropped", "_refused",
-        "_registry", "_reported", "_seconds", "_upstream_seconds", "client_aborts", "in_flight", "report_mode",
-        "leak_records", "leak_records_skipped", "unreplicated",
+        "_registry", "_reported", "_seconds", "_upstream_seconds", "client_aborts", "deletions_delayed",
+        "deletions_open", "in_flight", "leak_records", "leak_records_skipped", "notices", "report_mode", "unreplicated",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +93,9 @@ class Metrics:
         self.in_flight = 0
         self.client_aborts = 0
         self.unreplicated = 0
+        self.deletions_delayed = 0
+        self.deletions_open = 0
+        self.notices = NoticeCounts()
         self.leak_records = 0
         self.leak_records_skipped = 0
         self.report_mode = report_mode
@@ -144,6 +158,7 @@ class Metrics:
             "gateway_log_lines_dropped", "Lines that the log could not take.", self._log_lines_dropped()
         )
         yield CounterMetricFamily("gateway_client_aborts", "Clients that left before their answer.", self.client_aborts)
+        yield from self._notice_families()
         yield from self._store_families()
         yield CounterMetricFamily("gateway_leak_records", "Records in signed leak reports.", self.leak_records)
         yield CounterMetricFamily(
@@ -178,6 +193,18 @@ class Metrics:
             family.add_metric([issuer], seconds)
         return family
 
+    def _notice_families(self) -> Iterator[Metric]:
+        counts = self.notices
+        tries = CounterMetricFamily(
+            "gateway_notices", "Tries to tell people of keys that end or leaked.", labels=["outcome"]
+        )
+        for outcome in ("sent", "waiting", "failed"):
+            tries.add_metric([outcome], getattr(counts, outcome))
+        yield tries
+        yield CounterMetricFamily(
+            "gateway_notices_to_nobody", "Keys and incidents of which there is nobody to be told.", counts.nobody
+        )
+
     def _store_families(self) -> Iterator[Metric]:
         yield _histogram(
             "gateway_revocation_lag_seconds", "How old an end was when it was heard of.", [([], self._lag)]
@@ -187,6 +214,12 @@ class Metrics:
         )
         yield CounterMetricFamily(
             "gateway_unreplicated", "Revocations that no replica of the store confirmed.", self.unreplicated
+        )
+        yield CounterMetricFamily(
+            "gateway_deletions_delayed", "Deleted users whom the store could not end at once.", self.deletions_delayed
+        )
+        yield GaugeMetricFamily(
+            "gateway_deletions_open", "Deleted users who wait for the store to end them.", self.deletions_open
         )
         expiries = GaugeMetricFamily(
             "gateway_key_expiry_seconds", "Until a key ends, of keys that were proven here.", labels=["key"]

@@ -23,6 +23,7 @@ from gateway.core.policy import Options
 from gateway.dev.execute import SchemaFault
 from gateway.dev.mock import Mock
 from gateway.dev.page import EXAMPLES, add_page
+from gateway.dev.reporter import KeysServed, reporter, serving_keys
 from gateway.dev.seed import Seeded, prepare_directory, seeded
 from gateway.log import configure
 from gateway.settings import Settings, load_settings
@@ -158,7 +159,7 @@ async def _dev(wish: _Wish) -> None:
         for upstream in pretend.values():
             stack.push_async_callback(upstream.stop)
         urls = {region: wish.upstreams.get(region) or pretend[region].url for region in DEV_REGIONS}
-        settings = _settings(wish, urls)
+        settings = _settings(wish, urls, await stack.enter_async_context(serving_keys(reporter(), wish.data)))
         app = App(
             settings,
             store,
@@ -183,7 +184,7 @@ async def _store(url: str) -> Store:
     return open_store(url, create=True)
 
 
-def _settings(wish: _Wish, urls: dict[str, str]) -> Settings:
+def _settings(wish: _Wish, urls: dict[str, str], reporter_keys: KeysServed) -> Settings:
     return load_settings(
         None,
         environ={},
@@ -197,6 +198,9 @@ def _settings(wish: _Wish, urls: dict[str, str]) -> Settings:
             "policy.introspection": "all",
             "store.url": wish.store,
             "default_region": "eu",
+            "leaks.github.enabled": True,
+            "leaks.github.keys_url": reporter_keys.url,
+            "leaks.github.ca_file": str(reporter_keys.ca_file),
             **{f"regions.{region}.upstreams": [url] for region, url in urls.items()},
             **{f"regions.{region}.user_scoping": "upstream" for region in urls},
         },

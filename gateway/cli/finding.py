@@ -116,13 +116,14 @@ def key_id_from(typed: str, prefixes: Prefixes) -> str:
     """The id that was typed, or the one in the token on standard input."""
     if typed != "-":
         return typed.removeprefix(f"{prefixes.key}_")
-    token = parse_token(_secret_input("Token: ").strip(), prefixes)
+    token = parse_token(secret_input("Token: ").strip(), prefixes)
     if not isinstance(token, Token):
         raise typer.BadParameter("standard input holds no token of this gateway")
     return token.id
 
 
-def _secret_input(prompt: str) -> str:
+def secret_input(prompt: str) -> str:
+    """What stands on standard input; on a terminal it is asked for, and not shown."""
     if sys.stdin.isatty():
         return str(typer.prompt(prompt, hide_input=True, prompt_suffix="", err=True))
     return sys.stdin.read(_LONGEST_INPUT)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.advise import advise_keys
 from gateway.cli.codes import EPILOG
 from gateway.cli.durations import length, moment
 from gateway.cli.finding import (
@@ -30,6 +31,7 @@ from gateway.settings import Settings
 
 keys = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="API keys, which hold scopes.")
 keys.command("import", epilog=EPILOG)(import_keys)
+keys.command("advise", epilog=EPILOG)(advise_keys)
 
 
 @keys.command("create", epilog=EPILOG)
@@ -60,7 +62,7 @@ def create(
         raise typer.BadParameter("give --days or --expires, not both")
     lifetime = KEY_LIFETIME if days is None else days * DAY
     end = None if expires is None else moment(expires)
-    scopes = [each.strip() for given in scope for each in given.split(",")]
+    scopes = _listed(scope)
 
     with faults_told(as_json=as_json):
         settings = chosen(config, data)
@@ -142,6 +144,16 @@ def rotate(
         ),
     ] = None,
     shutdown_days: Annotated[int | None, typer.Option("--shutdown-days", metavar="N", help="The same in days.")] = None,
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scopes",
+            "--scope",
+            metavar="SCOPES",
+            help="What the successor holds of the key's scopes, with commas between them: all of them if not given.",
+            show_default=False,
+        ),
+    ] = None,
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
@@ -149,6 +161,7 @@ def rotate(
     """Make a successor of a key and print its token, once. The old key goes on until its shutdown time."""
     if shutdown is not None and shutdown_days is not None:
         raise typer.BadParameter("give --shutdown or --shutdown-days, not both")
+    wanted_scopes = _listed(scopes) if scopes else None
     asked = None if shutdown is None else length(shutdown)
     if shutdown_days is not None:
         asked = shutdown_days * DAY
@@ -160,7 +173,7 @@ def rotate(
 
         async def work(desk: Desk) -> Rotated:
             async with hinted(desk.store, key=wanted):
-                return await desk.keeper.rotate_key(wanted, shutdown=overlap)
+                return await desk.keeper.rotate_key(wanted, shutdown=overlap, scopes=wanted_scopes)
 
         _print_rotated(at_desk(settings, work), as_json=as_json)
 
@@ -226,6 +239,10 @@ def show_history(
             await print_list(history(desk, app, wanted), Happening.view, HEADINGS, Happening.row, as_json=as_json)
 
         at_desk(settings, work)
+
+
+def _listed(given: list[str]) -> list[str]:
+    return [each.strip() for texts in given for each in texts.split(",")]
 
 
 def _seen(settings: Settings, key_id: str) -> SeenKey:

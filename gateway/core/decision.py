@@ -148,9 +148,7 @@ TABLE: Final[Mapping[Reason, Row]] = MappingProxyType(
         ),
         Reason.PARAMETER_UNKNOWN: _request(400, "This query parameter is not accepted here."),
         Reason.STORE_UNAVAILABLE: _ours(503, "Credentials cannot be checked at the moment; try again."),
-        Reason.ISSUER_UNAVAILABLE: _ours(
-            503, "Tokens of this issuer cannot be checked at the moment; try again."
-        ),
+        Reason.ISSUER_UNAVAILABLE: _ours(503, "Tokens of this issuer cannot be checked at the moment; try again."),
         Reason.KEY_NOT_REVOKED: _ours(503, "The key was not revoked, as the store could not keep it; try again."),
         Reason.REVOCATION_UNKNOWN: _ours(
             503, "Nobody can tell whether the key was revoked, as the store did not answer; try again."

@@ -1,8 +1,12 @@
-"""The rule for a deleted user: a tombstone of the id remains, and nothing else of the person."""
+"""The rules for a deleted user: which answers mean that one is gone, and that only a tombstone of the id remains."""
 
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
+import orjson
+
 from gateway.core.audit import AuditAction, AuditEvent
+from gateway.core.decision import Deletion
 from gateway.core.ledger import Asked, Changes, ItemKind, Snapshot, Who
 from gateway.core.lifecycle import the_app
 from gateway.core.records import DELETED, User
@@ -28,3 +32,37 @@ def delete_user(snapshot: Snapshot, user_id: str, who: Who) -> Changes:
         dropped=tuple(snapshot.items),
         events=(event,),
     )
+
+
+def gone(deletions: Iterable[Deletion], answer: bytes) -> tuple[str, ...]:
+    """The ids of the users whom a successful answer leaves deleted: all but those whose own field plainly failed.
+
+    A field that failed is null in the data, and an error's path is its response key and nothing more: where the path
+    goes on, a member of its result failed, and it did run. What is no JSON object with data tells of no failure.
+    """
+    try:
+        told = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        told = None
+    if not isinstance(told, dict) or "data" not in told:
+        return tuple(dict.fromkeys(each.user_id for each in deletions))
+    data, errors = told["data"], told.get("errors")
+    listed = errors if isinstance(errors, list) else ()
+    failed = {error["path"][0] for error in listed if _names_a_field(error)}
+    return tuple(dict.fromkeys(each.user_id for each in deletions if not _did_not_run(each, data, failed)))
+
+
+def _names_a_field(error: object) -> bool:
+    path = error.get("path") if isinstance(error, dict) else None
+    return isinstance(path, list) and len(path) == 1 and isinstance(path[0], str)
+
+
+def _did_not_run(deletion: Deletion, data: object, failed: Container[str]) -> bool:
+    if deletion.key is None:
+        return False
+    if isinstance(data, dict):
+        if deletion.key not in data:
+            return deletion.conditional
+        if data[deletion.key] is not None:
+            return False
+    return (data is None or isinstance(data, dict)) and deletion.key in failed

@@ -37,7 +37,7 @@ def _deletions(
     """The users whom the operation deletes. A user token that names nobody means its own user; a key, nobody."""
     variables = Variables(sent, operation.variables)
     own = principal.user_id if isinstance(principal, UserPrincipal) else None
-    deletions = {}
+    deletions: dict[Deletion, None] = {}
     for each in operation.deleting:
         value = None if each.value is None else literal(each.value, variables)
         user_id = own if value is None or value is ABSENT else value

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from gateway.core.audit import AuditAction, AuditEvent
 from gateway.core.ledger import ActReason, ActRefused, Changes, Snapshot, Who
 from gateway.core.records import MAX_ACTIVE_KEYS, App, KeyRecord, RevokedWhy, ends_at, switched, works
-from gateway.core.wishes import LONGEST_LIFETIME, lifetime_faults
+from gateway.core.wishes import LONGEST_LIFETIME, lifetime_faults, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +79,23 @@ def create_key(snapshot: Snapshot, wish: NewKey, who: Who) -> Changes:
 def rotate_key(snapshot: Snapshot, key_id: str, wish: NewKey, shutdown: int, who: Who) -> Changes:
     """A successor with the name, the scopes and the length of life of a key, which itself goes on for `shutdown`.
 
-    Of `wish` the id and the verifier count. The two take one place until both are dead, so this works at the cap.
+    Of `wish` the id and the verifier count, and its scopes, if it names any: they may be fewer, never others. The two take one place until both are dead, so this works at the cap.
     """
     old = the_key(snapshot, key_id)
     made = _made_before(snapshot, wish)
     if made is not None:
         return _rotated_before(old, made)
     _require_rotatable(snapshot, old)
+    wider = sorted(wish.scopes - old.scopes)
+    if wider:
+        raise ActRefused(
+            ActReason.WISH_INVALID,
+            f"The key does not hold {listed(wider)}, and a successor holds no more than the key before it, which holds"
+            f" {listed(old.scopes)}. For more, create a key.",
+        )
     lifetime = min(old.expires_at - old.created_at, LONGEST_LIFETIME)
-    new = _key(snapshot, the_app(snapshot), replace(wish, name=old.name, scopes=old.scopes), lifetime, who)
+    wish = replace(wish, name=old.name, scopes=wish.scopes or old.scopes)
+    new = _key(snapshot, the_app(snapshot), wish, lifetime, who)
     ended = replace(old, successor=new.id, shutdown_at=min(snapshot.now + shutdown, ends_at(old)))
     if shutdown == 0:
         ended = _ended(snapshot, ended, RevokedWhy.ROTATED)

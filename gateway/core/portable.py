@@ -16,6 +16,7 @@ from gateway.core.audit import AuditAction, AuditEvent, Numbered, Seal
 from gateway.core.developer_tokens import token_from
 from gateway.core.incidents import incident_of
 from gateway.core.ledger import Item, ItemKind
+from gateway.core.notices import notice_of
 from gateway.core.records import App, Developer, KeyRecord, RevokedWhy, Role, User, UserTokenRecord
 from gateway.core.sessions import families_from
 from gateway.core.times import LAST_MOMENT
@@ -48,6 +49,7 @@ _PLAIN: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{0,1024}\Z")
 _ITEMS: Final[Mapping[ItemKind, Callable[[Item], object]]] = {
     ItemKind.SESSIONS: families_from,
     ItemKind.INCIDENT: incident_of,
+    ItemKind.NOTICE: notice_of,
     ItemKind.DEVELOPER_TOKEN: token_from,
 }
 CARRIED: Final = tuple(_ITEMS)
@@ -233,7 +235,7 @@ def _read_item(members: _Members) -> Item:
     )
     try:
         good = item.id.startswith(owner[:2]) and item.kind in _ITEMS and _ITEMS[item.kind](item)
-    except ValueError:
+    except (ValueError, RecursionError):  # a text of a hundred thousand brackets
         good = None
     if not good:
         raise _wrong("text")

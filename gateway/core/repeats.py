@@ -42,14 +42,14 @@ class Repeat:
         return ItemKind.REPEAT, owner[:2] + self.digest
 
 
-def repeat_of(caller: str, key: str, route: str, body: bytes, attempt: str) -> Repeat:
-    """A request of a caller, with the `Idempotency-Key` that came with it."""
-    return Repeat(_digest(caller, key), route, hashlib.sha256(body).hexdigest(), attempt)
+def repeat_of(caller: str, key: str, scope: str, route: str, body: bytes, attempt: str) -> Repeat:
+    """A request of a caller, with the `Idempotency-Key` that came with it; another scope knows nothing of the key."""
+    return Repeat(_digest(caller, key, scope), route, hashlib.sha256(body).hexdigest(), attempt)
 
 
 def tag_of(caller: str, key: str) -> bytes:
     """The first byte for the id of something new, so that a repeat looks where the first request was kept."""
-    return bytes.fromhex(_digest(caller, key)[:2])
+    return bytes.fromhex(_digest(caller, key, "")[:2])
 
 
 def once(act: Act, repeat: Repeat, answer: Callable[[Snapshot, Changes], str]) -> Act:
@@ -110,5 +110,5 @@ def _kept(snapshot: Snapshot, key: ItemKey) -> _Kept | None:
     return _Kept(Repeat(item.id[2:], values["route"], values["body"], values["attempt"]), values["answer"])
 
 
-def _digest(caller: str, key: str) -> str:
-    return hashlib.sha256(json.dumps([caller, key]).encode()).hexdigest()[:40]
+def _digest(caller: str, key: str, scope: str) -> str:
+    return hashlib.sha256(json.dumps([caller, key, scope]).encode()).hexdigest()[:40]

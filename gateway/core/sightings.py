@@ -30,6 +30,11 @@ def sighting(token: str, *, source: str = "", url: str = "", type: str = "") -> 
     return Sighting(_told(source, token), _told(url, token), _told(type, token))
 
 
+def without_secrets(text: str) -> str:
+    """The text without the secret half of anything shaped like a token."""
+    return _SECRET.sub("***", text)
+
+
 def _told(text: str, token: str) -> str:
     shown = _masked(text, token)
     plain = text
@@ -45,4 +50,4 @@ def _masked(text: str, token: str) -> str:
     secret = token.partition(".")[2]
     if len(secret) >= _LEAST_SECRET:
         text = text.replace(secret, "***")
-    return _SECRET.sub("***", text)
+    return without_secrets(text)

@@ -122,11 +122,16 @@ class Keeper:
             raise _unconfirmed("The key", ended=await self._end_unconfirmed(app_id, wish.id))
         return MadeKey(_key_in(done.changes, wish.id), token)
 
-    async def rotate_key(self, key_id: str, *, shutdown: int = SHUTDOWN) -> Rotated:
-        """A successor of a key, which itself goes on for `shutdown` milliseconds, or ends now for 0."""
+    async def rotate_key(
+        self, key_id: str, *, shutdown: int = SHUTDOWN, scopes: Collection[str] | None = None
+    ) -> Rotated:
+        """A successor of a key, which itself goes on for `shutdown` milliseconds, or ends now for 0. With `scopes` it
+        holds those only, which must be some of the key's."""
         _require(shutdown_faults(shutdown))
         app_id = (await self._key(key_id)).app_id
-        wish, token = self._new_key(app_id)
+        if scopes is not None and not scopes:
+            raise ActRefused(ActReason.WISH_INVALID, "A key needs at least one scope.")
+        wish, token = self._new_key(app_id, scopes=frozenset(scopes or ()))
         asked = Asked(app_id, keys=(key_id, wish.id))
         done = await self._do(asked, lambda seen: lifecycle.rotate_key(seen, key_id, wish, shutdown, self.who))
         predecessor = _key_in(done.changes, key_id)
@@ -171,6 +176,8 @@ class Keeper:
     async def add_user_token(self, app_id: str, user_id: str) -> MadeUserToken:
         """A new token for a user who is there: a mistyped id makes nobody."""
         await self._require(app_id, user_faults(user_id, None))
+        if not _APP_ID.match(app_id):
+            raise _no_app(app_id)
         people.the_user((await self.store.look([Asked(app_id, user_id=user_id)]))[0], user_id)
         return await self.create_user_token(app_id, user_id=user_id)
 

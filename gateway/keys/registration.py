@@ -80,7 +80,7 @@ class Registration:
             raise StoreBroken(f"The store is damaged: {error}.") from error
         app = seen.app or _NO_APP
         external_id = _opened(code, app, sealed or _NO_CODE)
-        return None if external_id is None or app.disabled else OpenCode(code, app, external_id)
+        return None if external_id is None else OpenCode(code, app, external_id)
 
     async def register(self, held: OpenCode) -> MadeUserToken:
         """A first token of the user with the external id of the code, who is made if need be. The code is spent."""

@@ -13,6 +13,7 @@ from gateway.core.jwt_text import is_jwt
 from gateway.core.principal import KeyPrincipal, Principal
 from gateway.core.records import Fault, UserTokenRecord
 from gateway.core.token import Kind, Prefixes, Token, parse_token
+from gateway.proxy.uses import Uses
 from gateway.store.contract import DEAF, Store, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _V = TypeVar("_V")
 
 # Told only to whoever has the right secret: these tokens were good once.
 _ENDED: Final = frozenset({Fault.REVOKED, Fault.EXPIRED, Fault.SUPERSEDED, Fault.APP_DISABLED, Fault.USER_DISABLED})
+_OVER: Final = frozenset({Fault.REVOKED, Fault.EXPIRED})  # of them those that are a key's own end
 _ENDS: Final = 10_000  # keys whose end the metrics show: one series each
 
 
@@ -62,13 +64,13 @@ class Authenticator:
     The memory is keyed by the verifier, never by the token, and bounded. An entry is used for some seconds, and dropped
     as soon as the store's revision moves and what it depends on may have ended. While the store is deaf every token is
     looked up, and the memory is only there for when the store does not answer. `used` is when keys were used last,
-    by key id; times are UTC milliseconds. `issuers`, if there are any, prove tokens of their own. `came_back` is told
+    by key id, `uses` what for; times are UTC milliseconds. `issuers`, if there are any, prove tokens of their own. `came_back` is told
     of each user token that is presented after it was refreshed and its last minute was over.
     """
 
     __slots__ = (
         "_came_back", "_ends", "_entries", "_epoch", "_heard", "_issuers", "_memory", "_milliseconds", "_prefixes",
-        "_revision", "_store", "hits", "misses", "used",
+        "_revision", "_store", "hits", "misses", "used", "uses",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +96,7 @@ class Authenticator:
         self.hits = 0
         self.misses = 0
         self.used: dict[str, int] = {}
+        self.uses = Uses()
         self._ends: dict[str, int] = {}
 
     @property
@@ -177,6 +180,8 @@ class Authenticator:
             key = await self._store.find_key(token.id)
             if key is not None:
                 outcome = key_principal(key.record, key.app, token.verifier, clock())
+                if outcome in _OVER:
+                    self.uses.refused(token.id)
                 if not isinstance(outcome, Fault) or token.kind is Kind.KEY:
                     return outcome
                 fault = outcome

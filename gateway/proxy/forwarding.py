@@ -10,7 +10,7 @@ from gateway.proxy.upstream import Endpoint
 
 Network = IPv4Network | IPv6Network
 
-READ: Final = frozenset({"via"})
+READ: Final = frozenset({"via", "github-public-key-identifier", "github-public-key-signature"})
 """Request headers that are read here and nowhere else."""
 
 _VIA: Final = b"1.1 gateway"

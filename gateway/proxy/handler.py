@@ -42,14 +42,17 @@ from gateway.core.routing import MethodNotAllowed, RouteMatch, Routes, decide_ro
 from gateway.core.token import verifier
 from gateway.proxy import bodies
 from gateway.proxy.authenticate import Authenticator, CredentialRefused, Proven
+from gateway.proxy.deletions import Deletions
 from gateway.proxy.documents import Documents
 from gateway.proxy.forwarding import Forwarding
+from gateway.proxy.held import Held
 from gateway.proxy.own_routes import OwnRoute, OwnRoutes, Reply
 from gateway.proxy.record import Record, Recorder
 from gateway.proxy.regions import Regions
 from gateway.proxy.respond import Shape, answer, refusal
 from gateway.proxy.server import BodyTimeout, ClientLeft, Connection
 from gateway.proxy.upstream import Endpoint, Outcome
+from gateway.proxy.uses import Demand
 
 _log: Final = structlog.get_logger()
 
@@ -85,6 +88,7 @@ class Handler:
         header_rules: HeaderRules,
         forwarding: Forwarding,
         recorder: Recorder,
+        deletions: Deletions,
         clock: Callable[[], int],
         *,
         realm: str,
@@ -95,6 +99,7 @@ class Handler:
         self._header_rules = header_rules
         self._forwarding = forwarding
         self._recorder = recorder
+        self._deletions = deletions
         self._clock = clock
         self._realm = realm
         self.draining = False
@@ -196,7 +201,9 @@ class Handler:
             endpoint, b"POST", plane.upstream_path, proven.identity, client, inbound, record.request_id, len(body)
         )
         record.relayed(
-            await self._relay(client, endpoint, head, body, permission, record, safe=operation.kind == "query")
+            await self._relay(
+                client, endpoint, head, body, permission, record, operation.demanded, safe=operation.kind == "query"
+            )
         )
 
     async def _route(
@@ -247,7 +254,9 @@ class Handler:
             credential=theirs,
         )
         record.relayed(
-            await self._relay(client, endpoint, head, body, permission, record, safe=message.method == "GET")
+            await self._relay(
+                client, endpoint, head, body, permission, record, match.rule, safe=message.method == "GET"
+            )
         )
 
     async def _own(
@@ -323,6 +332,7 @@ class Handler:
         body: bytes,
         permission: Permission,
         record: Record,
+        demand: Demand,
         *,
         safe: bool,
     ) -> Coroutine[Any, Any, Outcome]:
@@ -332,15 +342,21 @@ class Handler:
         if not isinstance(permission, Allow):
             record.reported = permission.deny
             lines += b"X-Gateway-Would-Refuse: %b\r\n" % _reasons(permission.deny.findings).encode()
-        return endpoint.exchange(
+        held = None
+        if caller is not None:
+            self._authenticator.uses.allowed(caller.principal, demand)
+            if permission.deletions:
+                held = Held(client, self._deletions, caller.principal, permission.deletions)
+        relaying = endpoint.exchange(
             head,
             body,
-            client,
+            held or client,
             answer_lines=lines,
             http10=record.http10,
             keep_alive=record.keep_alive and not self.draining,
             safe=safe,
         )
+        return relaying if held is None else held.relayed(relaying)
 
     # Answers of our own
 

@@ -20,12 +20,12 @@ from gateway.keys.leaks import LeakDesk, Reported
 from gateway.metrics import Metrics
 from gateway.proxy.own_routes import Reply
 from gateway.proxy.record import Record
-from gateway.proxy.signers import EllipticCurvePublicKey, SignerKeys, is_signed
+from gateway.proxy.signers import PublicKey, SignerKeys
 from gateway.store.contract import StoreUnavailable
 
 _log: Final = structlog.get_logger()
 
-HEADERS: Final = ("github-public-key-identifier", "github-public-key-signature")
+_HEADERS: Final = (b"github-public-key-identifier", b"github-public-key-signature")
 MAX_BODY: Final = 262_144  # bytes
 MAX_RECORDS: Final = 1_000
 
@@ -38,7 +38,7 @@ _TEXTS: Final = ("source", "url", "type")
 class Signature:
     """A signature, and the key that is to have made it."""
 
-    key: EllipticCurvePublicKey
+    key: PublicKey
     bytes: bytes
 
 
@@ -55,7 +55,7 @@ class LeakReports:
 
     async def admit(self, inbound: Inbound, record: Record) -> Signature:  # noqa: ARG002 - the route's
         """The signature. To whoever has none of the right form there is nothing at this path."""
-        identifier, signature = (_only(inbound, name.encode()) for name in HEADERS)
+        identifier, signature = (_only(inbound, name) for name in _HEADERS)
         signed = _decoded(signature)
         if signed is None or not _IDENTIFIER.fullmatch(identifier):
             raise refuse(Reason.PATH_UNKNOWN)
@@ -68,7 +68,7 @@ class LeakReports:
     async def answer(self, admitted: Signature, body: bytes, record: Record) -> Reply:  # noqa: ARG002 - the route's
         """Nothing, once every token that the report proves has ended. Raises `Unavailable` when that is not sure; the
         report may be sent again."""
-        if not is_signed(admitted.key, admitted.bytes, body):
+        if not admitted.key.signed(admitted.bytes, body):
             raise refuse(Reason.SIGNATURE_INVALID)
         told, skipped = _records(body)
         self.metrics.leak_records += len(told)

@@ -44,11 +44,12 @@ def refusal(
 
 def answer(status: int, shape: Shape, body: bytes, request_id: bytes, *, close: bool, extra: bytes = b"") -> bytes:
     """One whole answer, ready to be written."""
+    # RFC 9110 8.6: with 204, which ends with its head, there is no Content-Length.
+    content = b"" if status == HTTPStatus.NO_CONTENT else _CONTENT_TYPES[shape] + b"Content-Length: %d\r\n" % len(body)
     return b"".join(
         (
             STATUS_LINES[status],
-            # RFC 9110 8.6: with 204, which ends with its head, there is no Content-Length.
-            b"" if status == HTTPStatus.NO_CONTENT else b"%bContent-Length: %d\r\n" % (_CONTENT_TYPES[shape], len(body)),
+            content,
             b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
             b"X-Request-Id: %b\r\n" % request_id,
             extra,

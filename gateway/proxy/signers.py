@@ -4,6 +4,7 @@ minute whatever is asked for."""
 import asyncio
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -21,19 +22,34 @@ PACE: Final = 60_000  # milliseconds between the beginnings of two fetches
 _MOST_KEYS: Final = 100  # GitHub's list has a handful
 
 
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A key on P-256."""
+
+    key: EllipticCurvePublicKey
+
+    def signed(self, signature: bytes, body: bytes) -> bool:
+        """Whether the signature (DER, ECDSA with SHA-256) is the key's and of just these bytes."""
+        try:
+            self.key.verify(signature, body, ECDSA(SHA256()))
+        except InvalidSignature:
+            return False
+        return True
+
+
 class SignerKeys:
     """The keys of one source, by identifier. `close` ends what is being fetched. Times are UTC milliseconds."""
 
     def __init__(self, source: Source, clock: Callable[[], int]) -> None:
         self._source = source
         self._clock = clock
-        self._keys: Mapping[str, EllipticCurvePublicKey] = {}
+        self._keys: Mapping[str, PublicKey] = {}
         self._good_at = -REMEMBERED  # when the set was asked for
         self._begun_at = -PACE
         self._trouble = "they were never fetched"
         self._fetch: asyncio.Task[None] | None = None
 
-    async def find(self, identifier: str) -> EllipticCurvePublicKey | None:
+    async def find(self, identifier: str) -> PublicKey | None:
         """The key with this identifier, or None when the source has none.
 
         Raises `Unavailable` when nobody can tell: the set cannot be had, or was fetched a moment ago, and a key that
@@ -60,7 +76,7 @@ class SignerKeys:
             self._fetch.cancel()
             await asyncio.gather(self._fetch, return_exceptions=True)
 
-    def _present(self) -> Mapping[str, EllipticCurvePublicKey]:
+    def _present(self) -> Mapping[str, PublicKey]:
         return self._keys if self._clock() < self._good_at + REMEMBERED else {}
 
     async def _fetched(self) -> None:
@@ -75,7 +91,7 @@ class SignerKeys:
             self._fetch = None
 
 
-def keys_in(data: bytes) -> dict[str, EllipticCurvePublicKey]:
+def keys_in(data: bytes) -> dict[str, PublicKey]:
     """The keys on P-256 in a set as GitHub publishes it. Raises `ValueError` with the end of a sentence when there are
     none."""
     if len(data) > MAX_JWKS:
@@ -85,35 +101,22 @@ def keys_in(data: bytes) -> dict[str, EllipticCurvePublicKey]:
     except orjson.JSONDecodeError:
         raise ValueError("is no JSON") from None
     listed = values.get("public_keys") if isinstance(values, dict) else None
-    if not isinstance(listed, list):
-        raise ValueError("is no set of keys")
-    keys = {}
-    for each in listed[:_MOST_KEYS]:
-        identifier, key = _key(each)
-        if key is not None:
-            keys[identifier] = key
+    listed = listed if isinstance(listed, list) else []
+    keys = dict(found for each in listed[:_MOST_KEYS] if (found := _key(each)) is not None)
     if not keys:
         raise ValueError("holds no key on P-256")
     return keys
 
 
-def is_signed(key: EllipticCurvePublicKey, signature: bytes, body: bytes) -> bool:
-    """Whether the signature (DER, ECDSA with SHA-256) is the key's and of just these bytes."""
-    try:
-        key.verify(signature, body, ECDSA(SHA256()))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
-def _key(entry: Any) -> tuple[str, EllipticCurvePublicKey | None]:
+def _key(entry: Any) -> tuple[str, PublicKey] | None:
     try:
         identifier, pem = entry["key_identifier"], entry["key"]
         key = load_pem_public_key(pem.encode("ascii"))
     except (KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm):
-        return "", None
-    usable = isinstance(identifier, str) and isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1)
-    return (identifier, key) if usable else ("", None)
+        return None
+    if not (isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1)):
+        return None
+    return (identifier, PublicKey(key)) if isinstance(identifier, str) else None
 
 
 def _unknown(why: str, wait: int) -> Unavailable:

@@ -66,6 +66,7 @@ class AuthCode:
         who = Who(f"key:{admitted.key_id}", "traffic")
         external_id = _external_id(body)
         made = await _kept(self.registration.issue_code(admitted.app_id, admitted.region, external_id, who))
+        self.authenticator.uses.allowed(admitted, LINKING)
         told = {"authentication_code": made.code.reveal(), "expires_at": iso_time(made.expires_at)}
         return Reply(orjson.dumps(told))
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.settings.kinds import HOST_NAME, AppIds, IssuerName, Section
+from gateway.settings.kinds import HOST_NAME, AppIds, IssuerName, Section, Word
 
 _URL: Final = re.compile(rf"https://(?:{HOST_NAME}|\[[0-9a-f:.]+\])(?::([0-9]{{1,5}}))?(?:/[!-~]*)?", re.IGNORECASE)
 # What every token needs in its own meaning (RFC 7519 4.1), and so cannot name an app or a user.
@@ -29,16 +29,15 @@ def _claim(name: str) -> str:
 
 
 KeysUrl = Annotated[str, AfterValidator(_jwks_url)]
-_Text = Annotated[str, Field(strict=True, min_length=1, max_length=256)]
-_Claim = Annotated[_Text, AfterValidator(_claim)]
+_Claim = Annotated[Word, AfterValidator(_claim)]
 
 
 class Issuer(Section):
     """Who issues user tokens (JWT) of its own. The name is how logs and metrics call it."""
 
-    issuer: _Text = Field(description="What its tokens say in `iss`, character for character.")
+    issuer: Word = Field(description="What its tokens say in `iss`, character for character.")
     apps: AppIds = Field(description="The ids of the apps that it may speak for; of no other can it name a user.")
-    audience: _Text = Field(description="What its tokens must say, or have in their list, in `aud`.")
+    audience: Word = Field(description="What its tokens must say, or have in their list, in `aud`.")
     jwks_file: Path | None = Field(default=None, description="A file with its public keys (JWK set, RFC 7517).")
     jwks_url: KeysUrl | None = Field(
         default=None, description="Where its public keys are fetched from instead, by https."

@@ -139,6 +139,7 @@ HeaderNames = Annotated[tuple[Annotated[str, AfterValidator(_forwardable)], ...]
 Networks = Annotated[
     tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...], AfterValidator(_distinct)
 ]
+Word = Annotated[str, _matching(r"[!-~]{1,256}", "must be 1 to 256 visible ASCII characters")]
 AppIds = Annotated[
     tuple[Annotated[str, _matching(r"[0-9a-f]{24}", "must be the 24 hex digits of an app's id")], ...],
     AfterValidator(_some),

@@ -29,6 +29,7 @@ from gateway.settings.kinds import (
     UrlPath,
 )
 from gateway.settings.leaks import Leaks
+from gateway.settings.reminders import Reminders
 from gateway.settings.routes import KEPT, VENDOR_ROUTES, Route
 from gateway.settings.stores import StoreUrl, in_redis
 from gateway.settings.users import Registrar, UserTokens
@@ -310,6 +311,7 @@ class Settings(Section):
     )
     user_tokens: UserTokens = UserTokens()
     leaks: Leaks = Leaks()
+    reminders: Reminders = Reminders()
     realm: Realm = Field(default="gateway", description="The realm named in `WWW-Authenticate`.")
     regions: Mapping[RegionName, Region] = Field(description="The regions, each under its name.")
     default_region: str = Field(

@@ -53,8 +53,7 @@ class Route(Section):
     )
     deletes_user: str | None = Field(
         default=None,
-        description="The path parameter that names a user who is deleted: once a request has succeeded, the user's tokens"
-        " end.",
+        description="The path parameter that names a user who is deleted: with a success the user's tokens end.",
     )
     open: Switch = Field(
         default=False, description="Whether no credential is needed; one that is presented is judged still."

@@ -90,9 +90,10 @@ def keep(database: sqlite3.Connection, seen: Snapshot, app_id: str, changes: Cha
 
 
 def erases(seen: Snapshot, changes: Changes) -> bool:
-    """Whether the changes take a person's name out of the store."""
+    """Whether the changes take a person's name or address out of the store."""
     before = {user.id: user.external_id for user in seen.users.values()}
-    return any(before.get(user.id) not in {None, user.external_id} for user in changes.users)
+    unnamed = any(before.get(user.id) not in {None, user.external_id} for user in changes.users)
+    return unnamed or None in changes.roles.values()
 
 
 def _own(

@@ -17,8 +17,8 @@ APPLICATION_ID: Final = 0x47574159
 # more than 150 bytes each (measured: 82), the pages that random ids leave half empty included. The notes in `last_used`
 # are taken over, once, by gateway/store/used.py.
 #
-# Step 3 adds to user tokens what most of them have not: two bytes each. Of items, whose texts only the core reads, rows
-# are deleted.
+# Step 3 adds to user tokens what those of imports have not, two bytes each; the name of a family of ours is kept as the
+# 8 bytes that it writes. Of items, whose texts only the core reads, rows are deleted.
 MIGRATIONS: Final = (
     """
     CREATE TABLE meta (
@@ -217,7 +217,7 @@ MIGRATIONS: Final = (
     """,
     """
     ALTER TABLE user_token ADD COLUMN shutdown_at INTEGER;
-    ALTER TABLE user_token ADD COLUMN family TEXT;
+    ALTER TABLE user_token ADD COLUMN family ANY;
 
     CREATE TABLE item (
         kind TEXT NOT NULL,
@@ -232,11 +232,17 @@ MIGRATIONS: Final = (
     """,
 )
 
+_ERASING: Final = 3  # the step from which on nothing that is deleted is left in the file
+
 
 def migrate(database: sqlite3.Connection) -> None:
     """Take the tables to the newest step, or leave them as they are. Several processes may try at once."""
-    if user_version(database) >= len(MIGRATIONS):
+    before = user_version(database)
+    if before >= len(MIGRATIONS):
         return  # without the write lock, which a long write of another process may hold
+    if 0 < before < _ERASING:
+        # What had been deleted or moved within the file is in it still, where the library leaves that.
+        database.execute("VACUUM")
     with transaction(database):
         done = user_version(database)
         for number, script in enumerate(MIGRATIONS[done:], start=done + 1):

@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - the statements are put together from what stands here
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from enum import StrEnum
@@ -22,8 +23,7 @@ KEY: Final = (
 )
 USER: Final = "u.id, u.app_id, u.external_id, u.switches, u.cut_at"
 USER_TOKEN: Final = (
-    "t.id, u.app_id, u.id, t.verifier, t.created_at, t.expires_at, t.revoked_at, t.shutdown_at,"  # noqa: S105 - columns
-    " coalesce(t.family, '')"
+    "t.id, u.app_id, u.id, t.verifier, t.created_at, t.expires_at, t.revoked_at, t.shutdown_at, t.family"  # noqa: S105
 )
 ITEM: Final = "i.kind, i.id, i.owner, i.text, i.ends_at"
 
@@ -31,8 +31,11 @@ _KEY_COLUMNS: Final = 12
 _SCOPES: Final = 3  # which of them hold what is not a number or a text in the record
 _WHY: Final = 10
 _USER_TOKEN_COLUMNS: Final = 9
+_FAMILY: Final = 8
 _USER_COLUMNS: Final = 5
 _APP_COLUMNS: Final = 6
+
+_HEX: Final = re.compile("(?:[0-9a-f]{2})+")
 
 # A look-up of a credential reads the record with the id or, when there is none, its neighbour in the tree, which the
 # store then throws away: an unknown id is not to be told from a known one by the time it takes. (Measured: both 11.1
@@ -90,7 +93,9 @@ def user(row: Row) -> User:
 
 def user_token(row: Row) -> UserTokenRecord:
     """The user token in a row of `USER_TOKEN`."""
-    return UserTokenRecord(*row)
+    values = list(row)
+    values[_FAMILY] = row[_FAMILY].hex() if isinstance(row[_FAMILY], bytes) else row[_FAMILY] or ""
+    return UserTokenRecord(*values)
 
 
 def item(row: Row) -> Item:
@@ -131,7 +136,7 @@ def user_row(record: User) -> Row:
 def user_token_row(record: UserTokenRecord) -> Row:
     """A user token as `user_token` reads it."""
     times = (record.created_at, record.expires_at, record.revoked_at, record.shutdown_at)
-    return record.id, record.app_id, record.user_id, record.verifier, *times, record.family or None
+    return record.id, record.app_id, record.user_id, record.verifier, *times, _packed(record.family)
 
 
 def key_row(record: KeyRecord) -> Row:
@@ -150,3 +155,8 @@ def key_row(record: KeyRecord) -> Row:
         record.revoked_why,
         record.successor,
     )
+
+
+def _packed(family: str) -> bytes | str | None:
+    """The name of a family in half its length, where it can be: an id that came from elsewhere may have an odd one."""
+    return bytes.fromhex(family) if _HEX.fullmatch(family) else family or None

@@ -170,7 +170,12 @@ class SqliteStore:
 
     async def sweep(self) -> int:
         """Forget items that ended a day ago or earlier."""
-        return await self._write(lambda database: database.execute(_SWEEP, (self._now() - DAY,)).rowcount)
+
+        def forget(database: sqlite3.Connection) -> int:
+            self._to_erase = True  # what a command, which has ended since, could not erase for somebody who read
+            return database.execute(_SWEEP, (self._now() - DAY,)).rowcount
+
+        return await self._write(forget)
 
     async def chains(self) -> list[str]:
         """All chains in which there are events."""

@@ -5,6 +5,7 @@ import pytest
 from gateway.core.records import App
 from gateway.core.token import Kind, Prefixes, Token, parse_token
 from tests.cli.conftest import Typing
+from tests.support.minting import keeper
 
 USER = ["id", "app", "external_id", "disabled", "deleted", "tokens_ended_at"]
 
@@ -20,6 +21,37 @@ def test_a_user_is_printed_for_programs(gateway: Typing, app: App) -> None:
     assert (token.kind, token.id) == (Kind.USER_TOKEN, user["token_id"])
     assert gateway.told(*command, "--external-id", "customer-17")["id"] == user["id"]
     assert gateway.told(*command, "--id", "from-upstream")["id"] == "from-upstream"
+
+
+def test_another_token_for_a_user(gateway: Typing, app: App) -> None:
+    """A slip of the pen would make a user, and a token that reaches nobody's data."""
+    user = gateway.told("users", "create", "--app", app.id)
+    made = gateway.told("users", "token", "--app", app.id, user["id"])
+    assert list(made) == [*USER, "token_id", "created_at", "expires_at", "token"]
+    assert (made["id"], made["token"] == user["token"]) == (user["id"], False)
+    assert gateway.refused("users", "token", "--app", app.id, user["id"][:-1] + "x")["reason"] == "unknown_user"
+    for missing in ("nothing", "0" * 24):
+        assert gateway.refused("users", "token", "--app", missing, user["id"])["reason"] == "unknown_app"
+    assert len(gateway.told("users", "list")) == 1
+
+
+def test_a_user_of_another_issuer_is_disabled(gateway: Typing, app: App) -> None:
+    """A user who has tokens of another issuer alone could not be locked out, or a slip of the pen go unseen."""
+    assert gateway.refused("users", "disable", "--app", app.id, "far")["reason"] == "unknown_user"
+    told = gateway.told("users", "disable", "--app", app.id, "far", "--unknown")
+    assert (told["id"], told["disabled"]) == ("far", True)
+    assert gateway.told("users", "enable", "--app", app.id, "far")["disabled"] is False
+
+
+def test_a_deleted_user_is_listed(gateway: Typing, app: App) -> None:
+    """Nobody could tell a user who was deleted from one who never was."""
+    user = gateway.told("users", "create", "--app", app.id, "--external-id", "customer-17")["id"]
+    gateway.in_store(lambda store: keeper(store).delete_user(app.id, user))
+    (listed,) = gateway.told("users", "list", "--app", app.id)
+    assert (listed["deleted"], listed["external_id"], listed["tokens_ended_at"]) == (True, None, None)
+    assert gateway.typed("users", "list", "--app", app.id).stdout.splitlines()[1].split() == [user, app.id, "deleted"]
+    for act in ("disable", "enable", "end-tokens", "token"):
+        assert gateway.refused("users", act, "--app", app.id, user)["reason"] == "unknown_user"
 
 
 def test_what_is_not_there_is_not_printed(gateway: Typing, app: App) -> None:

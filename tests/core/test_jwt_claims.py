@@ -59,7 +59,7 @@ def test_leeway_is_all_that_clocks_may_differ(leeway: int, ends: float, begins: 
     """A token would work before its time or after it by more than was chosen."""
     issuer = Issuer(ISSUER, frozenset({APP}), AUDIENCE, leeway=leeway)
     found = claimed(claims(NOW, exp=ends, nbf=begins, iat=issued), issuer, MS)
-    over, early = MS >= int(ends * 1000) + leeway, MS < int(max(begins, issued) * 1000) - leeway
+    over, early = int(ends * 1000) + leeway <= MS, int(max(begins, issued) * 1000) - leeway > MS
     assert found == (
         Fault.EXPIRED if over else Fault.NOT_YET if early else Claimed(APP, USER, int(issued * 1000), int(ends * 1000))
     )

@@ -13,6 +13,7 @@ from gateway.core.ledger import ActReason, ActRefused, Asked, Changes, Decide, S
 from gateway.core.lifecycle import NewKey
 from gateway.core.people import CLOCKS_APART, NewUserToken, developer_id
 from gateway.core.records import (
+    DELETED,
     App,
     Fault,
     KeyRecord,
@@ -203,6 +204,40 @@ def test_a_user_is_disabled_and_enabled(ledger: Ledger) -> None:
         states.append((bool(changed), ledger.users[APP.id, "u"].disabled))
     assert states == [(False, False), (True, True), (False, True), (True, False)]
     assert [event.action for event in ledger.events[2:]] == [AuditAction.USER_DISABLED, AuditAction.USER_ENABLED]
+
+
+def test_a_user_of_another_issuer_is_disabled(ledger: Ledger) -> None:
+    """A user who is known from tokens of another issuer alone could not be locked out, or a slip make a user."""
+    refused(
+        ActReason.UNKNOWN_USER,
+        lambda: of_user(ledger, "u", lambda seen: people.switch_user(seen, "u", WHO, disabled=True)),
+    )
+    for disabled, changes in ((False, False), (True, True), (True, False), (False, True)):
+        done = of_user(
+            ledger,
+            "u",
+            lambda seen, to=disabled: people.switch_user(seen, "u", WHO, disabled=to, unknown_too=True),
+        )
+        assert bool(done) is changes
+        assert ((APP.id, "u") in ledger.users) is (disabled or changes)
+    assert [event.action for event in ledger.events] == [
+        AuditAction.USER_CREATED,
+        AuditAction.USER_DISABLED,
+        AuditAction.USER_ENABLED,
+    ]
+
+
+def test_nothing_is_issued_to_a_tombstone(ledger: Ledger) -> None:
+    """Somebody who was deleted would be there again, under the id that the API keeps as gone."""
+    ledger.users[APP.id, "u"] = User("u", APP.id, cut_at=DELETED)
+    refused(ActReason.USER_DELETED, lambda: create(ledger, wish_for(1, "u")))
+    for unknown_too in (False, True):
+        refused(
+            ActReason.UNKNOWN_USER,
+            lambda too=unknown_too: of_user(
+                ledger, "u", lambda seen: people.switch_user(seen, "u", WHO, disabled=True, unknown_too=too)
+            ),
+        )
 
 
 @pytest.mark.parametrize("whose", ["user", "app"])

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.core.audit import AuditAction, AuditEvent, Numbered, Seal
 from gateway.core.developer_tokens import DeveloperToken, token_item
+from gateway.core.notices import Channel, Mark, Notice, NoticeState, Wanted
+from gateway.core.notices import item_of as notice_item
 from gateway.core.portable import LastUsed, NotPortable, Portable, kind_of, line_of, record_of
 from gateway.core.records import DELETED, App, Developer, KeyRecord, RevokedWhy, Role, User, UserTokenRecord
 from gateway.core.sessions import Family, sessions_item
@@ -45,6 +47,7 @@ RECORDS: dict[str, Portable] = {
     "seal": Seal(CHAIN, 1, 7, 2000, "ab" * 32, "signature", "signer"),
     "last_used": LastUsed(KEY.id, 1234),
 }
+WANTED = Wanted(APP_ID, "5a00000000000001", Mark.ONE_WEEK, "dev_00", Channel.EMAIL, ends_at=2000)
 SPARE: list[Portable] = [
     App(APP_ID, "demo", "eu"),
     KeyRecord("0" * 8, APP_ID, "k", frozenset({"X"}), VERIFIER, 0, 1),
@@ -52,6 +55,7 @@ SPARE: list[Portable] = [
     UserTokenRecord("f" * 64, APP_ID, "someone", VERIFIER, 0, 1),
     UserTokenRecord("f" * 64, APP_ID, "someone", VERIFIER, 0, 1, shutdown_at=9, family="f" * 64),
     User("deleted", APP_ID, cut_at=DELETED),
+    notice_item(Notice(WANTED, NoticeState.SENT, "a holder", 0, 1, 1000)),
     token_item(DeveloperToken("5a01", APP_ID, "dev_00", VERIFIER, 1, 2, "operator:ada", 3)),
     Numbered(CHAIN, 1, AuditEvent(0, AuditAction.STORE_IMPORTED, "", "", "")),
     Seal(CHAIN, 1, 1, 0, ""),
@@ -86,6 +90,12 @@ def test_every_member_counts(kind: str) -> None:
         for other in (None, [], {}, True, 1.5, -1, 1 << 53, "\n", "\x00"):
             with pytest.raises(NotPortable):
                 record_of(changed(kind, **{name: other}) if other is not None else _without(line, name))
+
+
+def test_a_text_that_nests_too_deep_is_refused() -> None:
+    """A file made to harm would end a check in a fault of ours instead of a sentence."""
+    with pytest.raises(NotPortable):
+        record_of(changed("item", of="developer_token", text="[" * 900_000))
 
 
 def _without(line: bytes, name: str) -> bytes:

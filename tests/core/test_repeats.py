@@ -14,10 +14,15 @@ OTHER: ItemKey = (ItemKind.SESSIONS, "5a.other")
 
 
 def asking(
-    caller: str = "operator:root", key: str = "k", route: str = "r", body: bytes = b"{}", attempt: str = "1"
+    caller: str = "operator:root",
+    key: str = "k",
+    scope: str = "s",
+    route: str = "r",
+    body: bytes = b"{}",
+    attempt: str = "1",
 ) -> Repeat:
     """A request."""
-    return repeat_of(caller, key, route, body, attempt)
+    return repeat_of(caller, key, scope, route, body, attempt)
 
 
 def done(repeat: Repeat, *kept: Item, now: int = NOW) -> Changes:
@@ -50,7 +55,7 @@ def test_another_request_with_the_same_key_is_refused(other: Repeat) -> None:
     assert refused.value.reason is ActReason.REPEAT_DIFFERS
 
 
-@pytest.mark.parametrize("other", [asking(caller="operator:other"), asking(key="l")])
+@pytest.mark.parametrize("other", [asking(caller="operator:other"), asking(key="l"), asking(scope="t")])
 def test_others_keys_are_no_repeats(other: Repeat) -> None:
     """Somebody would be told what another was answered."""
     assert other.key(APP.id) != asking().key(APP.id)

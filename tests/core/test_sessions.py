@@ -30,6 +30,7 @@ from tests.support.ledgers import WHO, Ledger
 
 APP = App("5a0000000000000000000a01", "demo", "eu")
 RULES = TokenRules()
+SHORT = TokenRules(lifetime=1_000_000, family=5_000_000, at_most=3, late=100_000)
 MINUTE = 60_000
 
 
@@ -54,9 +55,9 @@ def issue(
     return ledger.tokens[wish.id]
 
 
-def refresh(ledger: Ledger, old: int, new: int, rules: TokenRules = RULES) -> Changes:
+def refresh(ledger: Ledger, old: int, new: int, rules: TokenRules = RULES, verifier: bytes = b"") -> Changes:
     """The next token."""
-    wish = NextToken(token_id(new), new.to_bytes(32))
+    wish = NextToken(token_id(new), verifier or new.to_bytes(32))
     user_id = ledger.tokens[token_id(old)].user_id if token_id(old) in ledger.tokens else None
     asked = Asked(APP.id, user_id=user_id, tokens=(token_id(old), wish.id))
     return of_user(ledger, asked, lambda seen, asked: sessions.refresh(seen, asked, token_id(old), wish, rules, WHO))
@@ -75,11 +76,11 @@ def fault(ledger: Ledger, number: int) -> Fault | None:
     return user_token_fault(token, ledger.users[APP.id, token.user_id], ledger.apps[APP.id], ledger.now)
 
 
-def refused(ledger: Ledger, old: int, new: int = 99) -> None:
+def refused(ledger: Ledger, old: int, new: int = 99, rules: TokenRules = RULES) -> None:
     """A refresh that is refused, and changes nothing."""
     before = (dict(ledger.tokens), dict(ledger.items), len(ledger.events))
     with pytest.raises(ActRefused) as refusal:
-        refresh(ledger, old, new)
+        refresh(ledger, old, new, rules)
     assert refusal.value.reason is ActReason.TOKEN_INVALID
     assert (ledger.tokens, ledger.items, len(ledger.events)) == before
 
@@ -131,14 +132,8 @@ def test_the_same_act_again(ledger: Ledger) -> None:
     assert (ledger.tokens, ledger.items, len(ledger.events)) == before
     ledger.tokens[token_id(7)] = replace(ledger.tokens[token_id(2)], id=token_id(7), app_id="5a" + "0" * 22)
     for taken in (7, 1):
-        wish = NextToken(token_id(taken), b"another")
-        asked = Asked(APP.id, user_id="u", tokens=(token_id(2), wish.id))
         with pytest.raises(ActRefused, match="The id is taken"):
-            of_user(
-                ledger,
-                asked,
-                lambda seen, asked, wish=wish: sessions.refresh(seen, asked, token_id(2), wish, RULES, WHO),
-            )
+            refresh(ledger, 2, taken, verifier=b"another")
 
 
 @pytest.mark.parametrize(
@@ -397,7 +392,6 @@ class Families(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.ledger = Ledger(apps={APP.id: APP})
-        self.rules = TokenRules(lifetime=1_000_000, family=5_000_000, at_most=3, late=100_000)
         self.made = 0
         self.families: list[list[int]] = []  # what may still work or be refreshed; the one refreshed last at the end
         self.ends: dict[int, int] = {}  # of each token's family
@@ -413,20 +407,20 @@ class Families(RuleBasedStateMachine):
         """A new token of a family, and what that ends."""
         self.made += 1
         self.ends[self.made] = end
-        self.expires[self.made] = min(self.ledger.now + self.rules.lifetime, end)
+        self.expires[self.made] = min(self.ledger.now + SHORT.lifetime, end)
         self.ledger.now -= CLOCKS_APART  # what may live by another clock is not forgotten
         kept = [each for each in self.families if each != family]
-        kept = [[n for n in each if n not in self.ended and not self.over(n, self.rules.late)] for each in kept]
+        kept = [[n for n in each if n not in self.ended and not self.over(n, SHORT.late)] for each in kept]
         self.ledger.now += CLOCKS_APART
         self.families = [*filter(None, kept), [*family, self.made]]
-        for each in self.families[: -self.rules.at_most]:
+        for each in self.families[: -SHORT.at_most]:
             self.ended.update(each)
-        del self.families[: -self.rules.at_most]
+        del self.families[: -SHORT.at_most]
 
     @rule()
     def issue(self) -> None:
-        issue(self.ledger, self.made + 1, rules=self.rules)
-        self.add([], self.ledger.now + self.rules.family)
+        issue(self.ledger, self.made + 1, rules=SHORT)
+        self.add([], self.ledger.now + SHORT.family)
 
     @rule(time=st.sampled_from([1, 30_000, 59_999, 60_000, 700_000, 1_050_000]))
     def wait(self, time: int) -> None:
@@ -437,22 +431,22 @@ class Families(RuleBasedStateMachine):
     def present_to_be_refreshed(self, data: Any) -> None:
         old = data.draw(st.integers(1, self.made))
         now = self.ledger.now
-        if old in self.ended or self.over(old, self.rules.late) or now >= self.ends[old]:
-            refused(self.ledger, old, 9999)
+        if old in self.ended or self.over(old, SHORT.late) or now >= self.ends[old]:
+            refused(self.ledger, old, 9999, SHORT)
             return
-        refresh(self.ledger, old, self.made + 1, self.rules)
+        refresh(self.ledger, old, self.made + 1, SHORT)
         family = next(family for family in self.families if old in family)
         others = [n for n in family if n != old and not self.over_by_far(n)]
         extra = max(0, len(others) - SIDE_BY_SIDE + 2)
         self.ended.update(others[:extra])
         for number in (old, *others[extra:]):
-            self.superseded.setdefault(number, now + self.rules.overlap)
+            self.superseded.setdefault(number, now + SHORT.overlap)
         self.families.remove(family)
         self.add([old, *others[extra:]], self.ends[old])
 
     def over_by_far(self, number: int) -> bool:
         """Whether a token is over by any clock."""
-        end = min(self.superseded.get(number, 1 << 60), self.expires[number] + self.rules.late)
+        end = min(self.superseded.get(number, 1 << 60), self.expires[number] + SHORT.late)
         return self.ledger.now - CLOCKS_APART >= end
 
     @precondition(lambda self: self.made)
@@ -472,9 +466,9 @@ class Families(RuleBasedStateMachine):
     def as_the_model_says(self) -> None:
         alive = {n for n in range(1, self.made + 1) if n not in self.ended and not self.over(n)}
         assert alive == {n for n in range(1, self.made + 1) if fault(self.ledger, n) is None}
-        assert len({self.ledger.tokens[token_id(n)].family for n in alive}) <= self.rules.at_most
+        assert len({self.ledger.tokens[token_id(n)].family for n in alive}) <= SHORT.at_most
         assert all(self.ledger.tokens[token_id(n)].expires_at <= self.ends[n] for n in alive)
 
 
-Families.TestCase.settings = settings(max_examples=40 if IN_CI else 25, stateful_step_count=30, deadline=None)
+Families.TestCase.settings = settings(max_examples=200 if IN_CI else 40, stateful_step_count=30, deadline=None)
 TestFamilies = Families.TestCase

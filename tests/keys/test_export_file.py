@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from gateway.core.audit import AuditAction, AuditEvent, Numbered, Seal
+from gateway.core.incidents import MOST_SIGHTINGS, Incident, IncidentState, Subject, incident_id, item_of
 from gateway.core.portable import LastUsed, Portable
 from gateway.core.records import App, Developer, KeyRecord, Role, User, UserTokenRecord
+from gateway.core.sightings import LONGEST_TEXT, Sighting
 from gateway.core.times import LAST_MOMENT
 from gateway.core.wishes import DAY, LONGEST_LIFETIME
 from gateway.keys.export_file import (
@@ -249,3 +251,30 @@ def test_the_file_is_its_owners_alone_and_there_only_when_whole(tmp_path: Path) 
     assert path.read_bytes() == b"all of it"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("sign", ["\x01", '"', "\\", "ø", "🦜", "x"])
+def test_the_longest_incident_is_read_again(sign: str) -> None:
+    """Whoever reports leaks could make every backup unreadable, by texts that grow when they are written as JSON."""
+    text = (sign * LONGEST_TEXT).encode()[:LONGEST_TEXT].decode()
+    sightings = (Sighting(text, text, text, NOW, "reporter:github"),) * MOST_SIGHTINGS
+    incident = Incident(
+        id=incident_id(APP.id, KEY.id),
+        app_id=APP.id,
+        subject=Subject.KEY,
+        subject_id=KEY.id,
+        opened_at=NOW,
+        state=IncidentState.OPEN,
+        proven=True,
+        ended=True,
+        reporter="reporter:github",
+        sightings=sightings,
+        count=MOST_SIGHTINGS,
+        last_used_at=NOW,
+        requests=(1,) * 8,
+        changed_at=NOW,
+        changed_by="reporter:github",
+    )
+    item = item_of(incident)
+    export = read(made([item, APP]))
+    assert [record for _, record in export.records("item")] == [item]

@@ -1,7 +1,7 @@
 """Whatever is done in whatever order: the store holds what the rules say, event for event."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -9,11 +9,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.core import lifecycle, people
-from gateway.core.ledger import Act, ActRefused, Asked, Changes, Decide, Done
+from gateway.core import lifecycle, people, sessions
+from gateway.core.ledger import Act, ActRefused, Asked, Changes, Decide, Done, ItemKind, Snapshot
 from gateway.core.lifecycle import NewKey, places
 from gateway.core.people import NewUserToken
-from gateway.core.records import MAX_ACTIVE_KEYS, App, RevokedWhy, Role, key_fault, user_token_fault, works
+from gateway.core.records import (
+    MAX_ACTIVE_KEYS,
+    App,
+    RevokedWhy,
+    Role,
+    UserTokenRecord,
+    key_fault,
+    user_token_fault,
+    works,
+)
+from gateway.core.sessions import NextToken, TokenRules, Unseen
 from gateway.core.takings import Taken, Taking, taken_by
 from gateway.store.open import open_store
 from tests.support.examples import IN_CI
@@ -25,6 +35,7 @@ T = TypeVar("T")
 APPS = (App("5a0000000000000000000a01", "demo", "eu"), App("5a0000000000000000000a02", "other", "us"))
 MISSING = "5a00000000000fff"
 PEOPLE = ("ada@example.com", "bob@example.com")
+RULES = TokenRules(lifetime=50, family=200, at_most=2, overlap=20, late=20)
 NUMBERS = st.integers(0, 255)
 LENGTHS = st.integers(1, 60)
 EITHER = st.sampled_from(APPS)
@@ -52,6 +63,7 @@ class Lives(RuleBasedStateMachine):
         self.made = 0
         self.takings: list[Taking] = []
         self.latest = 0
+        self.refusal: ActRefused | None = None
         self.revision = self.store.revision()
         for app in APPS:
             self.act(Asked(app.id), lambda seen, app=app: lifecycle.create_app(seen, app, WHO))
@@ -77,9 +89,11 @@ class Lives(RuleBasedStateMachine):
         expected = self.ledger.seen(asked)
         assert seen == expected
         outcome: Changes | tuple[Any, str]
+        self.refusal = None
         try:
             outcome = self.ledger.do(asked, decide)
         except ActRefused as refusal:
+            self.refusal = refusal
             outcome = (refusal.reason, refusal.message)
         (done,) = self.run(self.store.act([Act(asked, decide)]))
         if isinstance(done, Done):
@@ -150,7 +164,33 @@ class Lives(RuleBasedStateMachine):
         wish = NewUserToken(f"5a{number:014x}", number.to_bytes(32), user_id, external_id, new, 50)
         asked = Asked(app.id, user_id=user_id or new, external_id=external_id, tokens=(wish.id,))
         for _ in range(1 + again):
-            self.act(asked, lambda seen: people.create_user_token(seen, wish, WHO))
+            self.act_of_user(asked, lambda seen, asked: sessions.issue(seen, asked, wish, RULES, WHO))
+
+    def act_of_user(self, asked: Asked, decide: Callable[[Snapshot, Asked], Changes]) -> None:
+        """The same in both, with as much of the user's tokens seen as it turns out to need."""
+        self.act(asked, lambda seen: decide(seen, asked))
+        if isinstance(self.refusal, Unseen):
+            self.act_of_user(self.refusal.widened(asked), decide)
+
+    @rule(number=NUMBERS, again=st.booleans())
+    def refresh_user_token(self, number: int, again: bool) -> None:
+        old = self.a_token(number)
+        new = self.number()
+        wish = NextToken(f"5a{new:014x}", new.to_bytes(32))
+        asked = Asked(old.app_id, user_id=old.user_id, tokens=(old.id, wish.id))
+        for _ in range(1 + again):
+            self.act_of_user(asked, lambda seen, asked: sessions.refresh(seen, asked, old.id, wish, RULES, WHO))
+
+    @rule(number=NUMBERS)
+    def a_token_comes_back(self, number: int) -> None:
+        token = self.a_token(number)
+        asked = Asked(token.app_id, user_id=token.user_id, tokens=(token.id,))
+        self.act_of_user(asked, lambda seen, asked: sessions.reused(seen, asked, token.id, WHO))
+
+    def a_token(self, number: int) -> UserTokenRecord:
+        """Some token; before there is any, one that is not there."""
+        tokens = [*self.ledger.tokens.values(), UserTokenRecord(MISSING, APPS[0].id, "u", b"", 0, 0)]
+        return tokens[number % len(tokens)]
 
     @rule(app=EITHER, number=NUMBERS)
     def revoke_user_token(self, app: App, number: int) -> None:
@@ -207,6 +247,7 @@ class Lives(RuleBasedStateMachine):
                 {(user.app_id, user.id): user async for user in store.users()},
                 {token.id: token async for token in store.user_tokens()},
                 {(each.app_id, each.email): each.role async for each in store.developers()},
+                {item.key: item for kind in ItemKind async for item in store.items(kind)},
                 [each.event for chain in await store.chains() async for each in store.events(chain)],
             )
 
@@ -217,6 +258,7 @@ class Lives(RuleBasedStateMachine):
             ledger.users,
             ledger.tokens,
             ledger.roles,
+            ledger.items,
             ledger.events,
         )
 

@@ -413,4 +413,6 @@ async def _who_gets_through(steps: list[tuple[str, int]]) -> None:
 def test_faults_that_only_an_owner_learns_of_are_all_of_them() -> None:
     """A new way for a credential to end would not end it while the store is away."""
     never_good = {Fault.MALFORMED, Fault.CHECK_DIGITS, Fault.UNKNOWN, Fault.WRONG}
+    never_good |= {Fault.ALGORITHM, Fault.HEADER, Fault.ISSUER, Fault.ISSUER_KEY, Fault.SIGNATURE, Fault.AUDIENCE}
+    never_good |= {Fault.CLAIMS, Fault.FOREIGN_APP, Fault.NOT_YET}  # an issuer's key that is withdrawn is told of
     assert _ENDED | never_good == set(Fault)

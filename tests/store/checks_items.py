@@ -35,6 +35,7 @@ from tests.store.place import (
 
 CODE: Final = Item(ItemKind.CODE, f"{APP.id[:2]}c0de", APP.id, '{"søn": "🦜"}', ends_at=1)
 TODAY: Final = 20_000
+MANY: Final = 1203  # more than any store reads in one piece
 
 
 def keep(*items: Item, dropped: tuple[ItemKey, ...] = (), owner: str = APP.id) -> Act:
@@ -109,6 +110,37 @@ async def check_items_are_listed(place: Place) -> None:
         assert set(await listed(store.items(ItemKind.INCIDENT))) == others
 
 
+async def check_lists_of_items_are_whole(place: Place) -> None:
+    """An incident or a notice would be missed because it did not fit on the first page."""
+    many = [Item(ItemKind.NOTICE, f"{APP.id[:2]}{number:06x}", APP.id, "x" * 100) for number in range(MANY)]
+    async with filled(place) as store:
+        await do(store, keep(*many))
+        for found in (await listed(store.items(ItemKind.NOTICE)), await listed(store.items(ItemKind.NOTICE, APP.id))):
+            assert len(found) == MANY
+            assert set(found) == set(many)
+
+
+async def check_texts_of_items_come_back_as_they_were(place: Place) -> None:
+    """An incident with a hundred sightings, or one with strange texts, could not be read or written again."""
+    texts = ["", "{}", "\x00", "søn 🦜 \u2028", "'; --", '"\\' * 100, "x" * 2_000_000]
+    async with filled(place) as store:
+        for number, text in enumerate(texts):
+            item = Item(ItemKind.INCIDENT, f"{APP.id[:2]}{number:04x}", APP.id, text)
+            await do(store, keep(item))
+            assert await store.find_item(*item.key) == item
+            assert item in await listed(store.items(ItemKind.INCIDENT, APP.id))
+
+
+async def check_an_act_sees_whose_an_item_is(place: Place) -> None:
+    """A rule could not tell that what it asked for belongs to another app, and would change it."""
+    neighbour = replace(APP, id=f"{APP.id[:2]}0000000000000000000bbb")
+    async with filled(place) as store:
+        await do(store, acts.make_app(neighbour), keep(CODE))
+        seen = await look(store, neighbour.id, items=(CODE.key,))
+        assert seen.items == {CODE.key: CODE}
+        assert seen.items[CODE.key].owner == APP.id
+
+
 async def check_an_item_is_spent_once(place: Place) -> None:
     """Of two that present one code at the same moment both would get a token."""
     event = AuditEvent(0, AuditAction.CODE_CREATED, APP.id, CODE.id, "tester", "spent")
@@ -176,6 +208,9 @@ async def check_a_refreshed_token_ends(place: Place) -> None:
         changed = await the_token(store, NEW_TOKEN)
         assert (changed.revoked_at, changed.shutdown_at, changed.family) == (7, 9, "f" * 16)
         assert changed in await listed(store.user_tokens())
+        for family in ("5a00000000003", "ab" * 32, ""):  # an id from elsewhere may have an odd number of digits
+            await do(second, change_token(NEW_TOKEN, lambda token, family=family: replace(token, family=family)))
+            assert (await the_token(store, NEW_TOKEN)).family == family
 
 
 async def check_a_tombstone_keeps_the_id_only(place: Place) -> None:

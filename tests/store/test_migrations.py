@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core import deletion
 from gateway.core.audit import AuditAction, AuditEvent
+from gateway.core.ledger import Act, Decide
 from gateway.core.records import App, KeyRecord, RevokedWhy, User, UserTokenRecord
 from gateway.store.contract import FoundKey, FoundUserToken, StoreUnavailable
 from gateway.store.migrations import APPLICATION_ID, MIGRATIONS
@@ -173,3 +175,27 @@ async def test_a_step_that_fails_changes_nothing(made: Path, monkeypatch: pytest
     store = open_store(f"sqlite:///{made}")
     assert await the_app(store) == APP
     await store.close()
+
+
+async def test_what_is_erased_after_an_update_is_in_no_file(path: Path) -> None:
+    """Names would stay in a store that a library made which leaves in the file what it moves within it."""
+    numbers = [number * 191 % 500 for number in range(500)]  # each once, in no order
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA secure_delete = OFF")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.executescript(
+            f"PRAGMA application_id = {APPLICATION_ID}; {MIGRATIONS[0]} {MIGRATIONS[1]} PRAGMA user_version = 2;"
+        )
+        database.execute("INSERT INTO app VALUES (?, 'demo', 'eu', '', 0, 0)", (APP.id,))
+        for number in numbers:
+            named = (APP.id, f"u{number}", f"customer-{number}-{'x' * (number % 30)}")
+            database.execute("INSERT INTO user VALUES (NULL, ?, ?, ?, 0, 0)", named)
+    store = open_store(f"sqlite:///{path}")
+    await do(store, *(Act(deletion.asked_of(APP.id, f"u{number}"), _deleted(f"u{number}")) for number in numbers))
+    assert [file.name for file in path.parent.iterdir() if b"customer-" in file.read_bytes()] == []
+    assert all(user.deleted for user in await listed(store.users()))
+    await store.close()
+
+
+def _deleted(user_id: str) -> Decide:
+    return lambda seen: deletion.delete_user(seen, user_id, acts.WHO)

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.core.audit import AuditAction
 from gateway.core.ledger import Act, Changes, Snapshot
-from gateway.core.records import DELETED, KeyRecord, User, UserTokenRecord, works
+from gateway.core.records import DELETED, KeyRecord, Role, User, UserTokenRecord, works
 from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 from gateway.store.open import open_store
 from tests.store import acts, crashing, suite
@@ -189,14 +189,15 @@ async def test_no_secret_is_in_the_files(place: Place, path: Path) -> None:
 ERASED = b"customer-17"
 
 
-def the_erased(path: Path) -> list[str]:
+def the_erased(path: Path, name: bytes = ERASED) -> list[str]:
     """The files of the store that still hold the name."""
-    return [file.name for file in path.parent.iterdir() if ERASED in file.read_bytes()]
+    return [file.name for file in path.parent.iterdir() if name in file.read_bytes()]
 
 
 async def test_an_erased_name_is_in_no_file(place: Place, path: Path) -> None:
     """Whoever deleted a user could not say that the name is gone: it would stand in a page or in the log of writes."""
     async with filled(place) as store, opened(place) as other:
+        await other.sweep()
         assert the_erased(path)
         await do(other, change_user(lambda user: replace(user, external_id=None, cut_at=DELETED)))
         assert the_erased(path) == []
@@ -216,6 +217,31 @@ async def test_a_reader_delays_the_erasing_only(place: Place, path: Path) -> Non
             assert the_erased(path)
         await store.lease("seal", "holder", 1)
         assert the_erased(path) == []
+
+
+async def test_the_next_sweep_erases_what_a_command_could_not(place: Place, path: Path) -> None:
+    """A name that a command erased during a backup would stand in the log of writes, since the command has ended."""
+    async with filled(place) as store:
+        await store.sweep()
+        async with opened(place) as command:
+            with closing(sqlite3.connect(path, isolation_level=None)) as database:
+                database.execute("BEGIN")
+                database.execute("SELECT * FROM user").fetchall()
+                await do(store, change_user(lambda user: replace(user, switches=2)))
+                await do(command, change_user(lambda user: replace(user, external_id=None, cut_at=DELETED)))
+        assert the_erased(path)
+        await store.sweep()
+        assert the_erased(path) == []
+
+
+async def test_an_address_that_was_removed_is_in_no_file(place: Place, path: Path) -> None:
+    """The address of somebody who left would stay in a page or in the log of writes."""
+    async with filled(place) as store:
+        await store.sweep()
+        await do(store, acts.grant(APP.id, "ann@example.com", Role.DEVELOPER))
+        assert the_erased(path, b"ann@example.com")
+        await do(store, acts.remove(APP.id, "ann@example.com"))
+        assert the_erased(path, b"ann@example.com") == []
 
 
 @pytest.fixture

@@ -76,9 +76,9 @@ class Gateway:
 
 @asynccontextmanager
 async def serving(
-    directory: Path, store: Mapping[str, object], upstream: str, *, name: str = "gateway"
+    directory: Path, store: Mapping[str, object], upstream: str, *, name: str = "gateway", **more: object
 ) -> AsyncIterator[Gateway]:
-    """A gateway on a store, to the end of the block."""
+    """A gateway on a store, with more settings, to the end of the block."""
     settings = {
         "listen": {"host": "127.0.0.1", "port": 0},
         "admin": {"port": 0},
@@ -86,6 +86,7 @@ async def serving(
         "store": dict(store),
         "regions": {"eu": {"upstreams": [upstream], "user_scoping": "upstream"}},
         "log": {"format": "json"},
+        **more,
     }
     file = directory / f"{name}.yaml"
     file.write_text(json.dumps(settings), "utf-8")  # which is YAML too

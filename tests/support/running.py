@@ -3,7 +3,7 @@
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,10 +123,11 @@ async def running(
     *,
     upstream_url: str | None = None,
     store: Store | None = None,
+    clock: Callable[[], int] | None = None,
 ) -> AsyncIterator[Running]:
     """A gateway with one app in `eu`, a key for each scope (and "all"), and a token of the usual user.
 
-    `store` stands for the one that the settings name, and is closed at the end like that one.
+    `store` stands for the one that the settings name, and is closed at the end like that one; `clock` is best its own.
     """
     async with Echo() as upstream:
         log_file = directory / "requests.log"
@@ -147,7 +148,7 @@ async def running(
         store = store or open_store(settings.store.url)
         log = RequestLog(Sink(log_file))
         try:
-            app = App(settings, store, log)
+            app = App(settings, store, log, clock=clock)
             await app.start()
             try:
                 yield await _with_tokens(app, store, upstream, log_file)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from gateway.core.records import App, KeyRecord, User, UserTokenRecord
 from gateway.core.token import verifier
 from gateway.core.wishes import DAY
-from gateway.store.contract import DEAF, FoundKey, FoundUserToken, StoreUnavailable
+from gateway.store.contract import DEAF, FoundKey, FoundUser, FoundUserToken, StoreUnavailable
 from tests.support.minting import id_of, stray
 
 APP = App("5a0000000000000000000a01", "demo", "eu")
@@ -27,6 +27,7 @@ class Shelf:
     in_grace: bool = True
     asked: int = 0
     meanwhile: Callable[[], Awaitable[None]] | None = None
+    users: dict[str, User] = field(default_factory=dict)  # whom other issuers may speak of
     _keys: dict[str, KeyRecord] = field(default_factory=dict)
     _tokens: dict[str, tuple[UserTokenRecord, User]] = field(default_factory=dict)
     _heard: list[str] = field(default_factory=list)
@@ -51,6 +52,12 @@ class Shelf:
         self._ask()
         record = self._tokens.get(token_id)
         found = None if record is None else FoundUserToken(*record, self.app)
+        await self._wait()
+        return found
+
+    async def find_user(self, app_id: str, user_id: str) -> FoundUser | None:
+        self._ask()
+        found = FoundUser(self.users.get(user_id), self.app) if app_id == self.app.id else None
         await self._wait()
         return found
 

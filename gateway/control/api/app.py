@@ -3,25 +3,23 @@
 Before it is known who asks nothing of the body is read, and nothing is said but that a token is needed.
 """
 
-import asyncio
-import re
 import secrets
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
 import orjson
 import structlog
 from aiohttp import web
 from pydantic import ValidationError
 
+from gateway.control.api.asked import faults_of
 from gateway.control.api.callers import Caller, Callers, Needs, role_missing
 from gateway.control.api.calls import Call, Desk, Ids, Reply
 from gateway.control.api.cursors import Cursors
-from gateway.control.api.models import faults_of
 from gateway.control.api.openapi import document
-from gateway.control.api.problems import MEDIA_TYPE, Code, Problem, invalid, not_found, of_refusal
+from gateway.control.api.problems import MEDIA_TYPE, Code, Problem, impossible, invalid, not_found, of_refusal
+from gateway.control.api.reading import body_of, key_of, knows, parts_of, query_of, tags_of
 from gateway.control.api.routes import PREFIX, Route, Routes
 from gateway.control.api.table import ROWS
 from gateway.core.decision import Refused
@@ -31,16 +29,9 @@ from gateway.core.repeats import Repeat, repeat_of, tag_of
 from gateway.core.sessions import TokenRules
 from gateway.core.token import Prefixes
 from gateway.settings.api import Operator
-from gateway.store.contract import Store, StoreUnavailable
-
-BODY_BYTES: Final = 65_536
-BODY_SECONDS: Final = 10.0  # for a body that short, from the slowest of networks
+from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 
 _DOCUMENT: Final = ("openapi.json",)
-_JSON: Final = re.compile(r"application/json(?:\s*;\s*charset=\"?utf-8\"?)?\s*\Z", re.IGNORECASE)
-_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}\Z")
-_TAGS: Final = re.compile(r"\s*(?:\*|(?:W/)?\"[!#-~]{0,100}\")\s*(?:,\s*(?:W/)?\"[!#-~]{0,100}\"\s*){0,100}\Z")
-_TAG: Final = re.compile(r"\*|(?:W/)?\"[^\"]*\"")
 _SEEN_NOTHING: Final = Snapshot(0)
 
 _LOG: Final = structlog.get_logger()
@@ -84,7 +75,7 @@ class Api:
         route: Route | None = None
         caller: Caller | None = None
         try:
-            parts = _parts(request)
+            parts = parts_of(request)
             if parts == _DOCUMENT and request.method in {"GET", "HEAD"}:
                 return self._open_document()
             caller = await self._proven(request)
@@ -95,6 +86,7 @@ class Api:
         except ActRefused as refused:
             response = self._problem(of_refusal(refused))
         except StoreUnavailable as error:
+            _LOG.warning("api without store", error=str(error), exc_info=error.__cause__)
             response = self._problem(Problem(Code.OUTCOME_UNKNOWN if error.unknown else Code.STORE_UNAVAILABLE))
         except Exception as error:  # noqa: BLE001 - a fault of ours is answered, and told in the log
             _LOG.error("internal error", error=type(error).__name__, exc_info=error)
@@ -129,10 +121,10 @@ class Api:
 
     async def _answered(self, request: web.Request, route: Route, caller: Caller, ids: Ids) -> web.Response:
         seen = await self._admit(route, caller, ids)
-        query = _query(request, route)
-        key = _key(request, route)
-        matches = _matches(request, "If-Match") if route.record is not None else frozenset()
-        body = await _body(request) if route.body is not None or _has_body(request) else b""
+        query = query_of(request, route)
+        key = key_of(request, route)
+        matches = tags_of(request, "If-Match") if route.record is not None else frozenset()
+        body = await body_of(request) if route.body is not None or request.can_read_body else b""
         call = Call(
             desk=await self._open_desk(),
             caller=caller,
@@ -146,8 +138,11 @@ class Api:
             first_byte=tag_of(caller.actor, key) if key else b"",
             if_match=matches,
         )
-        reply = await self._once(route, call)
-        if route.method == "GET" and reply.tag is not None and _known(request, reply.tag):
+        try:
+            reply = await self._once(route, call)
+        except ValueError as error:
+            raise StoreBroken("The store is damaged: something in it cannot be read.") from error
+        if route.method == "GET" and reply.tag is not None and knows(request, reply.tag):
             return _plain(HTTPStatus.NOT_MODIFIED, b"", reply)
         return _plain(route.status, reply.body, reply)
 
@@ -187,8 +182,7 @@ class Api:
             return route.body.model_validate(value, context=context)
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
-            faults = invalid(faults_of(found, "body")).faults
-            raise Problem(Code.WISH_INVALID, faults=faults) from None
+            raise impossible(faults_of(found, "body")) from None
 
     async def _open_desk(self) -> Desk:
         if self._desk is None:
@@ -232,85 +226,10 @@ def _plain(status: int, body: bytes, reply: Reply) -> web.Response:
     return response
 
 
-def _parts(request: web.Request) -> tuple[str, ...]:
-    """The parts of the path after the prefix, each decoded by itself: an id may hold a slash."""
-    path = request.raw_path.partition("?")[0].partition(PREFIX + "/")[2]
-    try:
-        return tuple(unquote_to_bytes(part).decode("ascii") for part in path.split("/"))
-    except (UnicodeDecodeError, UnicodeEncodeError):
-        return ()
-
-
-def _query(request: web.Request, route: Route) -> Any:
-    names = [name for name, _ in request.query.items()]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise invalid(("query", "A parameter stands there twice.") for _ in twice)
-    try:
-        return route.query.model_validate(dict(request.query))
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise invalid(faults_of(found, "query")) from None
-
-
-def _key(request: web.Request, route: Route) -> str:
-    """The Idempotency-Key, or nothing."""
-    keys = request.headers.getall("Idempotency-Key", [])
-    if not route.keyed or not keys:
-        return ""
-    if len(keys) > 1 or not _IDEMPOTENCY_KEY.match(keys[0]):
-        raise invalid([("header/Idempotency-Key", "It has 1 to 255 visible ASCII characters, and is there once.")])
-    return keys[0]
-
-
 def _repeat(caller: Caller, key: str, route: Route, ids: Ids, body: bytes) -> Repeat | None:
     if not key:
         return None
     named = orjson.dumps([route.method, route.path, sorted(ids.items())]).decode()
-    return repeat_of(caller.actor, key, named, body, secrets.token_hex(16))
-
-
-def _matches(request: web.Request, name: str) -> frozenset[str]:
-    """The ETags in a header. Weak ones are never the same as a strong one, where it is about a change."""
-    texts = request.headers.getall(name, [])
-    if len(texts) > 1 or (texts and not _TAGS.match(texts[0])):
-        raise invalid([(f"header/{name}", "It holds ETags, or a star.")])
-    return frozenset(_TAG.findall(texts[0])) if texts else frozenset()
-
-
-def _known(request: web.Request, tag: str) -> bool:
-    tags = _matches(request, "If-None-Match")
-    return "*" in tags or tag in {each.removeprefix("W/") for each in tags}
-
-
-def _has_body(request: web.Request) -> bool:
-    return request.can_read_body
-
-
-async def _body(request: web.Request) -> bytes:
-    if not _JSON.match(request.headers.get("Content-Type", "")) or "Content-Encoding" in request.headers:
-        raise Problem(Code.UNSUPPORTED_MEDIA_TYPE)
-    if (request.content_length or 0) > BODY_BYTES:
-        raise Problem(Code.BODY_TOO_LARGE)
-    await _ask_for_it(request)
-    pieces, length = [], 0
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for piece in request.content.iter_any():
-                length += len(piece)
-                if length > BODY_BYTES:
-                    raise Problem(Code.BODY_TOO_LARGE)
-                pieces.append(piece)
-    except TimeoutError:
-        raise Problem(Code.BODY_TIMEOUT) from None
-    return b"".join(pieces)
-
-
-async def _ask_for_it(request: web.Request) -> None:
-    expected = request.headers.get("Expect", "")
-    if not expected:
-        return
-    if expected.lower() != "100-continue":
-        raise Problem(Code.EXPECTATION_FAILED)
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    request.writer.output_size = 0
+    # A key is good for each app by itself: whether two apps lie in one part of a store is nothing to a client.
+    scope = ids.get("app", route.path)
+    return repeat_of(caller.actor, key, scope, named, body, secrets.token_hex(16))

@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator
 
+from gateway.control.api.asked import AppAsked, PageQuery
 from gateway.control.api.callers import Needs
 from gateway.control.api.calls import Call, Ids, Reply, tagged
-from gateway.control.api.models import AppAsked, AppTold, Page, PageQuery
+from gateway.control.api.models import AppTold, Page
 from gateway.control.api.routes import Route
 from gateway.core.ledger import Asked, Snapshot
 from gateway.core.lifecycle import the_app

@@ -11,9 +11,9 @@ from typing import Any, Final, Generic, TypeVar
 import orjson
 from pydantic import BaseModel
 
+from gateway.control.api.asked import PageQuery
 from gateway.control.api.callers import Caller, Needs
 from gateway.control.api.cursors import Cursors
-from gateway.control.api.models import PageQuery
 from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Snapshot, Who
 from gateway.core.repeats import Repeat, Repeated, forget, once
 from gateway.core.sessions import TokenRules

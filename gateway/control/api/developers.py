@@ -1,7 +1,10 @@
 """Routes of developers and of their tokens."""
 
+from collections.abc import Awaitable
+
+from gateway.control.api.asked import GrantAsked, PageQuery, TokenAsked, TokensQuery
 from gateway.control.api.callers import Needs, role_missing
-from gateway.control.api.calls import Call, Reply
+from gateway.control.api.calls import Call, Errand, Reply
 from gateway.control.api.keys import key_told
 from gateway.control.api.models import (
     DeveloperRemoved,
@@ -9,19 +12,16 @@ from gateway.control.api.models import (
     DeveloperTokenMade,
     DeveloperTokenTold,
     DeveloperTold,
-    GrantAsked,
     Page,
-    PageQuery,
-    TokenAsked,
-    TokensQuery,
 )
-from gateway.control.api.problems import invalid
+from gateway.control.api.problems import impossible
 from gateway.control.api.routes import Route
 from gateway.core.developer_tokens import LIFETIME, DeveloperToken, item_key, keys_shown, token_from
 from gateway.core.ledger import ActReason, ActRefused, Changes, ItemKind, Snapshot
 from gateway.core.people import developer_id
 from gateway.core.records import Developer, Role
 from gateway.core.wishes import normal_email
+from gateway.keys.developer_tokens import IssuedToken
 
 
 def _seen(developer: Developer) -> DeveloperSeen:
@@ -87,21 +87,22 @@ async def _issue(call: Call) -> Reply:
     if person is not None and asked.email is not None:
         raise role_missing()
     if person is None and asked.email is None:
-        raise invalid([("body/email", "Say whose token it is to be.")])
+        raise impossible([("body/email", "Say whose token it is to be.")])
 
     def answer(_: Snapshot, changes: Changes) -> DeveloperTokenMade:
         item = next(item for item in changes.items if item.kind is ItemKind.DEVELOPER_TOKEN)
         return DeveloperTokenMade(**dict(_token_told(token_from(item))))
 
-    changed = await call.change(
-        lambda errand: (
-            call.token_desk(errand).issue_to(asked.email or "", lifetime)
-            if person is None
-            else call.token_desk(errand).issue(person, lifetime)
-        ),
-        answer,
-    )
-    return changed.disclosing(lambda made: made.token)
+    def issue(errand: Errand) -> Awaitable[IssuedToken]:
+        desk = call.token_desk(errand)
+        return desk.issue_to(asked.email or "", lifetime) if person is None else desk.issue(person, lifetime)
+
+    try:
+        return (await call.change(issue, answer)).disclosing(lambda made: made.token)
+    except ActRefused as refused:
+        if refused.reason is ActReason.UNKNOWN_DEVELOPER:
+            raise impossible([("body/email", "Nobody with this address has a role in any app.")]) from refused
+        raise
 
 
 async def _revoke(call: Call) -> Reply:

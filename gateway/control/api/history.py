@@ -1,8 +1,9 @@
 """The route of what happened in an app."""
 
+from gateway.control.api.asked import PageQuery
 from gateway.control.api.callers import Needs
 from gateway.control.api.calls import Call, Reply
-from gateway.control.api.models import EventTold, Page, PageQuery
+from gateway.control.api.models import EventTold, Page
 from gateway.control.api.routes import Route
 from gateway.core.audit import Numbered
 

@@ -2,19 +2,11 @@
 
 from collections.abc import AsyncIterator
 
+from gateway.control.api.asked import KeyAsked, KeysQuery, RenameAsked, RotationAsked
 from gateway.control.api.callers import Needs
 from gateway.control.api.calls import Call, Ids, Reply, tagged
-from gateway.control.api.models import (
-    KeyAsked,
-    KeyMade,
-    KeyRotated,
-    KeysQuery,
-    KeyTold,
-    Page,
-    RenameAsked,
-    RotationAsked,
-)
-from gateway.control.api.problems import invalid
+from gateway.control.api.models import KeyMade, KeyRotated, KeyTold, Page
+from gateway.control.api.problems import impossible
 from gateway.control.api.routes import Route
 from gateway.core.ledger import Asked, Changes, Snapshot
 from gateway.core.lifecycle import the_key
@@ -91,24 +83,25 @@ async def _rename(call: Call) -> Reply:
 
 
 async def _rotate(call: Call) -> Reply:
-    old_id, shutdown = call.ids["key"], _shutdown(call)
+    asked: RotationAsked = call.body
+    old_id, shutdown = call.ids["key"], _shutdown(call, asked.shutdown_seconds)
     _record(call.seen, call.ids)
 
     def answer(seen: Snapshot, changes: Changes) -> KeyRotated:
         new = next(key for key in changes.keys if key.id != old_id)
         return KeyRotated(**dict(key_told(new, seen.now)), predecessor=_record(seen, call.ids))
 
-    changed = await call.change(lambda errand: call.keeper(errand).rotate_key(old_id, shutdown=shutdown), answer)
+    changed = await call.change(
+        lambda errand: call.keeper(errand).rotate_key(old_id, shutdown=shutdown, scopes=asked.scopes), answer
+    )
     return changed.disclosing(lambda made: made.token)
 
 
-def _shutdown(call: Call) -> int:
-    asked: RotationAsked = call.body
-    seconds = asked.shutdown_seconds
+def _shutdown(call: Call, seconds: int | None) -> int:
     if not call.desk.overlap:
         if seconds:
             sentence = "The gateway's settings let a rotated key end at once; leave this out."
-            raise invalid([("body/shutdown_seconds", sentence)])
+            raise impossible([("body/shutdown_seconds", sentence)])
         return 0
     return SHUTDOWN if seconds is None else seconds * 1000
 

@@ -147,6 +147,11 @@ def invalid(faults: Iterable[tuple[str, str]]) -> Problem:
     return Problem(Code.REQUEST_INVALID, faults=tuple(Fault(place=place, detail=text) for place, text in faults))
 
 
+def impossible(faults: Iterable[tuple[str, str]]) -> Problem:
+    """What is asked for cannot be, for what stands in these places."""
+    return Problem(Code.WISH_INVALID, faults=invalid(faults).faults)
+
+
 def not_found() -> Problem:
     """What there is not, or what the caller may not see."""
     return Problem(Code.NOT_FOUND)

@@ -8,10 +8,10 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from gateway.control.api.asked import Asked as Body
+from gateway.control.api.asked import Query
 from gateway.control.api.callers import Needs
 from gateway.control.api.calls import Call, Ids, Record, Reply
-from gateway.control.api.models import Asked as Body
-from gateway.control.api.models import Query
 from gateway.core.ledger import Asked
 
 PREFIX: Final = "/api/v1"

@@ -1,5 +1,14 @@
 """All routes of the API."""
 
-from gateway.control.api import apps, developers, history, incidents, keys, users
+from gateway.control.api import advice, apps, developers, history, incidents, keys, reminders, users
 
-ROWS = (*apps.ROUTES, *keys.ROUTES, *users.ROUTES, *developers.ROUTES, *incidents.ROUTES, *history.ROUTES)
+ROWS = (
+    *apps.ROUTES,
+    *keys.ROUTES,
+    *advice.ROUTES,
+    *users.ROUTES,
+    *developers.ROUTES,
+    *incidents.ROUTES,
+    *reminders.ROUTES,
+    *history.ROUTES,
+)

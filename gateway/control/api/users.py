@@ -1,8 +1,9 @@
 """Routes of SDK users."""
 
+from gateway.control.api.asked import PageQuery
 from gateway.control.api.callers import Needs
 from gateway.control.api.calls import Answer, Call, Ids, Reply, tagged
-from gateway.control.api.models import Page, PageQuery, UserSeen, UserTokenMade, UserTold
+from gateway.control.api.models import Page, UserSeen, UserTokenMade, UserTold
 from gateway.control.api.routes import Route
 from gateway.core.ledger import ActReason, ActRefused, Asked, Changes, Snapshot
 from gateway.core.records import User

@@ -176,12 +176,13 @@ end
 local time = redis.call('TIME')
 time = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 
-for _, write in ipairs(writes) do
-  redis.call(unpack(write))
-end
+-- Events first: where no memory is left this fails, while a removal would not.
 while place < #ARGV do
   number = number + 1
   redis.call('RPUSH', KEYS[2], string.format('{"number":%.0f,', number) .. take())
+end
+for _, write in ipairs(writes) do
+  redis.call(unpack(write))
 end
 if ARGV[2] ~= '' then
   redis.call('PUBLISH', 'gateway:takings:' .. identity, '{"at":' .. time .. ',"takings":' .. ARGV[2] .. '}')

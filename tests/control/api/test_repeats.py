@@ -2,12 +2,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final, cast
 
 import pytest
 
+from gateway.core.ledger import Act, ActRefused, Done
 from gateway.core.records import Role
+from gateway.store.contract import Store
 from tests.support.managing import DEVELOPER, OPERATOR, SPECTATOR, STRANGER, Managed, Told, email, served
 
 KEY: Final = {"name": "k", "scopes": ["USER_READ"]}
@@ -138,6 +141,34 @@ async def test_spectators_repeat_nothing(api: Managed) -> None:
     await api.ask(DEVELOPER, "POST", path, KEY, headers=ONCE)
     answer: Told = await api.ask(SPECTATOR, "POST", path, KEY, headers=ONCE)
     assert answer.status == 403
+
+
+class Unconfirmed:
+    """A store whose replica is too late to say that it has what was done, for as long as it is told to be."""
+
+    def __init__(self, store: Store) -> None:
+        self.late = True
+        self._store = store
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    async def act(self, acts: Sequence[Act]) -> list[Done | ActRefused]:
+        outcomes = await self._store.act(acts)
+        return [replace(each, replicated=not self.late) if isinstance(each, Done) else each for each in outcomes]
+
+
+async def test_what_no_replica_has_may_be_asked_for_again(api: Managed) -> None:
+    """A client would be told for a day of a key that was ended at once, and have none."""
+    late = Unconfirmed(api.store)
+    async with served(cast("Store", late)) as url:
+        for path, body in ((f"/apps/{api.ours.id}/keys", KEY), ("/developer-tokens", {})):
+            late.late = True
+            refused = await api.ask(DEVELOPER, "POST", path, body, headers={"Idempotency-Key": path}, url=url)
+            assert (refused.status, refused.code) == (503, "store_unavailable")
+            late.late = False
+            made = await api.ask(DEVELOPER, "POST", path, body, headers={"Idempotency-Key": path}, url=url)
+            assert (made.status, made.json["disclosed"]) == (201, False)
 
 
 async def _events(api: Managed) -> int:

@@ -87,8 +87,8 @@ async def test_no_body_of_a_stranger_is_asked_for(api: Managed) -> None:
         b"POST /api/v1/apps HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
         b"Content-Length: 60000\r\nExpect: 100-continue\r\n\r\n"
     )
-    answer = await reader.read()
-    writer.close()
+    answer = await reader.readuntil(b"\r\n\r\n")
+    writer.transport.abort()
     assert answer.startswith(b"HTTP/1.1 401 ")
     assert b"onnection: close" in answer
 

@@ -11,6 +11,7 @@ from gateway.store.redis.layout import Names, identity_key
 from gateway.store.redis.store import RedisStore
 from tests.store import acts
 from tests.store.acts import do, look, verifier_of
+from tests.store.checks_items import change_user
 from tests.store.checks_items import keep as keep_items
 from tests.store.place import APP, KEY_ID, OTHER_APP, TOKEN_ID, USER_ID, the_key
 from tests.support.redis_servers import Servers
@@ -121,3 +122,31 @@ async def test_a_deleted_user_gives_the_external_id_to_another_in_one_act(own: S
     assert list((await look(store, APP.id, external_id="customer-17")).users) == ["5au1"]
     tombstone = own.primaries[0].run("GET", NAMES.user(USER_ID))
     assert b"customer-17" not in tombstone
+
+
+async def test_acts_of_one_call_see_that_a_user_was_deleted(store: RedisStore) -> None:
+    """Whoever registers in the moment of the deletion would get a token of the user who is gone."""
+    seen: list[Snapshot] = []
+
+    def decide(snapshot: Snapshot) -> Changes:
+        seen.append(snapshot)
+        return Changes()
+
+    delete = change_user(lambda user: replace(user, external_id=None, cut_at=DELETED))
+    await do(store, delete, Act(Asked(APP.id, external_id="customer-17"), decide))
+    assert [snapshot.users for snapshot in seen] == [{}]
+
+
+async def test_acts_of_one_call_see_what_became_of_an_item(store: RedisStore) -> None:
+    """A code presented twice at the same moment would be spent twice, or one just made would not be known."""
+    seen: list[Snapshot] = []
+
+    def decide(snapshot: Snapshot) -> Changes:
+        seen.append(snapshot)
+        return Changes()
+
+    item = Item(ItemKind.CODE, "5a01", APP.id, "{}")
+    see = Act(Asked(APP.id, items=(item.key,)), decide)
+    await do(store, see, keep_items(item), see, keep_items(dropped=(item.key,)), see)
+    assert [snapshot.items for snapshot in seen] == [{}, {item.key: item}, {}]
+    assert await store.find_item(*item.key) is None

@@ -1,0 +1,152 @@
+"""`gateway incidents`: credentials that leaked, and what people decide about them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated, Final
+
+import typer
+
+from gateway.cli.codes import EPILOG
+from gateway.cli.finding import OfAnyApp, of_app
+from gateway.cli.opening import Config, Data, Desk, at_desk, chosen, who
+from gateway.cli.output import AsJson, as_json_text, faults_told, print_list, print_record
+from gateway.cli.tables import Cell, print_table
+from gateway.cli.views import View
+from gateway.cli.words import day
+from gateway.core.incidents import Incident, IncidentState
+from gateway.core.times import iso_time
+from gateway.keys.leaks import LeakDesk, Reported
+
+incidents = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="Credentials that leaked, one incident for each.")
+
+IncidentId = Annotated[str, typer.Argument(metavar="INCIDENT", help="The id of the incident.")]
+
+_HEADINGS: Final = ("id", "app", "credential", "state", "opened", "seen", "ended", "refused since")
+_SIGHTINGS: Final = ("at", "by", "source", "url", "type")
+_STYLES: Final = {IncidentState.OPEN: "bold red", IncidentState.ACKNOWLEDGED: "yellow", IncidentState.CLOSED: "dim"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    incident: Incident
+    refused: int
+
+    def view(self) -> View:
+        return {**incident_view(self.incident), "refused_since": self.refused}
+
+    def row(self) -> list[Cell]:
+        incident = self.incident
+        return [
+            Cell(incident.id),
+            Cell(incident.app_id),
+            Cell(f"{incident.subject.value} {incident.subject_id}"),
+            Cell(incident.state.value, _STYLES[incident.state]),
+            Cell(day(incident.opened_at)),
+            Cell(f"{incident.count}"),
+            Cell("by the report" if incident.ended else "no" if not incident.proven else "before"),
+            Cell(f"{self.refused}"),
+        ]
+
+
+def desk_of(desk: Desk) -> LeakDesk:
+    """Who takes reports and decisions for this command."""
+    return LeakDesk(desk.store, who(), desk.keeper.prefixes)
+
+
+def incident_view(incident: Incident) -> View:
+    """An incident, without where it was seen; `requests` are those of eight days, the last one that of its opening."""
+    return {
+        "id": incident.id,
+        "app": incident.app_id,
+        "subject": incident.subject.value,
+        "subject_id": incident.subject_id,
+        "state": incident.state.value,
+        "proven": incident.proven,
+        "ended": incident.ended,
+        "opened_at": incident.opened_at,
+        "reporter": incident.reporter,
+        "count": incident.count,
+        "last_used_at": incident.last_used_at,
+        "requests": list(incident.requests),
+        "changed_at": incident.changed_at,
+        "changed_by": incident.changed_by,
+    }
+
+
+@incidents.command("list", epilog=EPILOG)
+def list_incidents(
+    app: OfAnyApp = None,
+    state: Annotated[
+        IncidentState | None, typer.Option("--state", help="Only those in this state.", show_default=False)
+    ] = None,
+    config: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """What leaked, and how far people are with it."""
+
+    async def shown(desk: Desk) -> AsyncIterator[_Shown]:
+        at = desk_of(desk)
+        async for incident in of_app(desk, app, at.incidents):
+            if state in {None, incident.state}:
+                yield await _seen(at, incident)
+
+    async def work(desk: Desk) -> None:
+        await print_list(shown(desk), _Shown.view, _HEADINGS, _Shown.row, as_json=as_json)
+
+    with faults_told(as_json=as_json):
+        at_desk(chosen(config, data), work)
+
+
+@incidents.command("show", epilog=EPILOG)
+def show(incident: IncidentId, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """One incident, with where the credential was seen."""
+
+    async def work(desk: Desk) -> _Shown:
+        at = desk_of(desk)
+        return await _seen(at, await at.incident(incident))
+
+    with faults_told(as_json=as_json):
+        shown = at_desk(chosen(config, data), work)
+        sightings = shown.incident.sightings
+        if as_json:
+            seen = [{**asdict(sighting), "at": iso_time(sighting.at)} for sighting in sightings]
+            typer.echo(as_json_text({**shown.view(), "sightings": seen}))
+            return
+        print_record("Incident.", shown.view(), as_json=False)
+        rows = [(day(each.at), each.by, each.source, each.url, each.type) for each in sightings]
+        print_table(_SIGHTINGS, [[*map(Cell, row)] for row in rows])
+
+
+@incidents.command("acknowledge", epilog=EPILOG)
+def acknowledge(incident: IncidentId, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Say that somebody sees to an open incident."""
+    _decided("Incident acknowledged.", incident, LeakDesk.acknowledge, config, data, as_json=as_json)
+
+
+@incidents.command("close", epilog=EPILOG)
+def close(incident: IncidentId, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Say that an incident is over. It is opened anew if the credential is found to work, or to be known whole."""
+    _decided("Incident closed.", incident, LeakDesk.close, config, data, as_json=as_json)
+
+
+def _decided(
+    title: str,
+    incident: str,
+    decide: Callable[[LeakDesk, str], Awaitable[Reported]],
+    config: Config,
+    data: Data,
+    *,
+    as_json: bool,
+) -> None:
+    async def work(desk: Desk) -> Reported:
+        return await decide(desk_of(desk), incident)
+
+    with faults_told(as_json=as_json):
+        reported = at_desk(chosen(config, data), work)
+        view = incident_view(reported.incident)
+        print_record(title, view, as_json=as_json, replicated=reported.done.replicated)
+
+
+async def _seen(desk: LeakDesk, incident: Incident) -> _Shown:
+    return _Shown(incident, (await desk.refused_since([incident]))[incident.id])
