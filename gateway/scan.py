@@ -15,11 +15,11 @@ from typing import Final, NamedTuple
 
 from gateway.core.traces import MARGIN, Shapes
 
-_BLOCK: Final = 1024 * 1024  # what is read at once, and stays in the processor's cache
-_PIECE: Final = 64 * 1024 * 1024  # of a long file: what one process does at once
+BLOCK: Final = 1024 * 1024  # what is read at once, and stays in the processor's cache
+PIECE: Final = 64 * 1024 * 1024  # of a long file: what one process does at once
 _JOB_BYTES: Final = 32 * 1024 * 1024  # of many short ones
 _JOB_FILES: Final = 1_000
-_ALONE: Final = 128 * 1024 * 1024  # what one process has searched before others have started
+ALONE: Final = 128 * 1024 * 1024  # what one process has searched before others have started
 
 
 class Piece(NamedTuple):
@@ -81,11 +81,11 @@ def tree_of(paths: Iterable[Path]) -> Tree:
     return tree
 
 
-def search(tree: Tree, shapes: Shapes) -> Iterator[Searched]:
-    """What comes of each part of the search, as it is done."""
+def search(tree: Tree, shapes: Shapes, *, alone: int = ALONE) -> Iterator[Searched]:
+    """What comes of each part of the search, as it is done; fewer bytes than `alone` by this process alone."""
     jobs = _jobs(tree.pieces)
     workers = min(len(os.sched_getaffinity(0)), len(jobs))
-    if workers < 2 or tree.bytes < _ALONE:
+    if workers < 2 or tree.bytes < alone:
         for job in jobs:
             yield _search(job, shapes)
         return
@@ -129,9 +129,9 @@ def _add(tree: Tree, path: str, entry: os.stat_result) -> None:
         return
     tree.files += 1
     tree.bytes += entry.st_size
-    whole, rest = divmod(entry.st_size, _PIECE)
-    tree.pieces.extend(Piece(path, number * _PIECE, _PIECE) for number in range(whole))
-    tree.pieces.append(Piece(path, whole * _PIECE, rest, last=True))
+    whole, rest = divmod(entry.st_size, PIECE)
+    tree.pieces.extend(Piece(path, number * PIECE, PIECE) for number in range(whole))
+    tree.pieces.append(Piece(path, whole * PIECE, rest, last=True))
 
 
 def _jobs(pieces: Iterable[Piece]) -> list[list[Piece]]:
@@ -166,7 +166,7 @@ def _search_piece(file: int, piece: Piece, shapes: Shapes, found: list[Found]) -
     lines = _Lines(file)
     while piece.last or place < end:
         before = min(place, MARGIN)
-        wanted = _BLOCK if piece.last else min(_BLOCK, end - place)
+        wanted = BLOCK if piece.last else min(BLOCK, end - place)
         data = _read(file, before + wanted + MARGIN, place - before)
         size = min(wanted, len(data) - before)
         for trace in sorted(shapes.find(data, before, before + size)):
@@ -195,7 +195,7 @@ class _Lines:
     count: int = 1
 
     def until(self, place: int) -> int:
-        while self.place < place and (data := _read(self.file, min(_BLOCK, place - self.place), self.place)):
+        while self.place < place and (data := _read(self.file, min(BLOCK, place - self.place), self.place)):
             self.count += data.count(b"\n")
             self.place += len(data)
         return self.count

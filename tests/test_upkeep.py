@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.store.contract import Store, StoreUnavailable
+from gateway.store.contract import REQUESTS, Store, StoreUnavailable, Use
 from gateway.store.open import open_store
-from gateway.upkeep import note_uses, tell_warnings, warnings_of
+from gateway.upkeep import count_uses, note_uses, tell_warnings, warnings_of
 from tests.support.minting import a_key, an_app, id_of
 from tests.support.waiting import eventually
 
@@ -136,3 +136,33 @@ def test_a_store_that_is_away_warns_of_nothing() -> None:
     full: Any = Full()
 
     assert warnings_of(full) == []
+
+
+@pytest.mark.parametrize("every", [SOON, NEVER], ids=["now-and-then", "at-the-end"])
+async def test_counts_are_added(store: Store, every: float) -> None:
+    """A restart would lose what keys were used for, or a store that was away would never learn it."""
+    key_id = id_of(await a_key(store, await an_app(store)))
+    use: Use = (key_id, 20_000, REQUESTS)
+    waiting = [{use: 2}, {use: 3}]
+    away: Any = Away(store)
+    with capture_logs() as logs:
+        async with running(count_uses(away, lambda: waiting.pop() if waiting else {}, every)):
+            if every == SOON:
+                await eventually(lambda: bool(logs) and not waiting)
+            away.away = False
+        await eventually(lambda: not waiting or every == NEVER)
+    expected = 5 if every == SOON else 3
+    assert await store.uses([key_id]) == {use: expected}
+
+
+class Away:
+    """A store that takes no counts while it is away."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.away = True
+
+    async def note_uses(self, uses: Any) -> None:
+        if self.away:
+            raise StoreUnavailable("The disk is full.")
+        await self._store.note_uses(uses)

@@ -120,4 +120,4 @@ def _done(incident: Incident) -> str:
 
 def _plain(text: str) -> str:
     """A text of somebody's without what would break a line, turn its direction, or be made a link by who shows it."""
-    return "".join(sign if sign.isprintable() else " " for sign in text).replace("://", "[://]")
+    return "".join(sign if sign.isprintable() else " " for sign in text).replace("://", "[:]//")

@@ -94,7 +94,7 @@ class Notifier:
     whole_account: bool = True
     holder: str = field(default_factory=lambda: secrets.token_hex(16))
     _nobody: dict[tuple[str, Mark], None] = field(default_factory=dict, init=False)
-    _fault: str = field(default="", init=False)
+    fault: str = field(default="", init=False)  # why people are not told at the moment
 
     async def run(self) -> None:
         """Tell people until cancelled."""
@@ -117,7 +117,7 @@ class Notifier:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave all later keys untold
             self._tell(repr(error))
         else:
-            self._fault = ""
+            self.fault = ""
             return True
         return False
 
@@ -272,8 +272,8 @@ class Notifier:
 
     def _tell(self, fault: str) -> None:
         """Say it once, not every few seconds."""
-        if fault != self._fault:
-            self._fault = fault
+        if fault != self.fault:
+            self.fault = fault
             _LOG.warning("people are not told", error=fault)
 
 

@@ -3,7 +3,6 @@ public addresses only, as far as the settings do not name others."""
 
 import asyncio
 import base64
-import binascii
 import hmac
 import ipaddress
 import socket
@@ -129,7 +128,7 @@ def _outcome(status: int) -> Outcome:
 def _key(text: str) -> bytes:
     try:
         key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise SecretInvalid("the secret is whsec_ and base64") from error
     if not text.startswith(_PREFIX) or not _LEAST_SECRET <= len(key) <= 64:
         raise SecretInvalid(f"the secret is {_PREFIX} and the base64 of 24 to 64 bytes")

@@ -26,9 +26,13 @@ _TYPES: Final = frozenset({"jwt", "at+jwt"})
 
 @dataclass(frozen=True, slots=True)
 class Jwt:
-    """A well-formed JWT, unproven: by whom and with which key it says to be signed, and what it claims."""
+    """A well-formed JWT, unproven: by whom and with which key it says to be signed, and what it claims.
 
-    text: bytes = field(repr=False)
+    `signature` has to be one of the bytes in `signed` (RFC 7515 5.2).
+    """
+
+    signed: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
     algorithm: str
     kid: str
     issuer: str
@@ -48,12 +52,11 @@ def read_jwt(token: bytes) -> Jwt | Fault:
     if len(token) > MAX_JWT or not is_jwt(token):
         return Fault.MALFORMED
     try:
-        encoded = token.split(b".")
-        header, claims = json_object(unpadded(encoded[0])), json_object(unpadded(encoded[1]))
-        unpadded(encoded[2])
+        head, said, signature = map(unpadded, token.split(b"."))
+        header, claims = json_object(head), json_object(said)
     except ValueError:
         return Fault.MALFORMED
-    return _header_fault(header) or _issued(token, header, claims)
+    return _header_fault(header) or _issued(token.rpartition(b".")[0], signature, header, claims)
 
 
 def unpadded(text: bytes) -> bytes:
@@ -81,8 +84,9 @@ def json_object(data: bytes) -> dict[str, Any]:
 def _header_fault(header: Mapping[str, Any]) -> Fault | None:
     if type(header.get("alg")) is not str or header["alg"] not in ALGORITHMS:
         return Fault.ALGORITHM
-    # RFC 7515 4.1.11: whoever does not know what is critical must refuse, and nothing critical is known here.
-    if "crit" in header or not _is_access(header.get("typ", "JWT")):
+    # RFC 7515 4.1.11: whoever does not know what is critical must refuse, and nothing critical is known here. `b64` is
+    # (RFC 7797 6), whether the token says so or not: without it readers differ on what was signed.
+    if not header.keys().isdisjoint({"crit", "b64"}) or not _is_access(header.get("typ", "JWT")):
         return Fault.HEADER
     return None
 
@@ -91,11 +95,11 @@ def _is_access(kind: object) -> bool:
     return type(kind) is str and kind.lower().removeprefix("application/") in _TYPES
 
 
-def _issued(token: bytes, header: Mapping[str, Any], claims: Mapping[str, Any]) -> Jwt | Fault:
+def _issued(signed: bytes, signature: bytes, header: Mapping[str, Any], claims: Mapping[str, Any]) -> Jwt | Fault:
     issuer, kid = claims.get("iss"), header.get("kid")
     if not _is_name(issuer):
         return Fault.ISSUER
-    return Jwt(token, header["alg"], kid, issuer, claims) if _is_name(kid) else Fault.ISSUER_KEY
+    return Jwt(signed, signature, header["alg"], kid, issuer, claims) if _is_name(kid) else Fault.ISSUER_KEY
 
 
 def _is_name(value: object) -> TypeGuard[str]:

@@ -88,6 +88,15 @@ def record_of(line: bytes) -> Portable:
     return record
 
 
+def is_readable(item: Item) -> bool:
+    """Whether an item that is carried says what those of its kind do."""
+    try:
+        _ITEMS[item.kind](item)
+    except (ValueError, RecursionError):  # the latter of a text of a hundred thousand brackets
+        return False
+    return True
+
+
 def _app_values(app: App) -> Values:
     return {
         "id": app.id,
@@ -233,11 +242,7 @@ def _read_item(members: _Members) -> Item:
     item = Item(
         members.one_of(ItemKind, "of"), members.text("id", _ITEM_ID), owner, members.text("text", _ANY), ends_at
     )
-    try:
-        good = item.id.startswith(owner[:2]) and item.kind in _ITEMS and _ITEMS[item.kind](item)
-    except (ValueError, RecursionError):  # a text of a hundred thousand brackets
-        good = None
-    if not good:
+    if not (item.id.startswith(owner[:2]) and item.kind in _ITEMS and is_readable(item)):
         raise _wrong("text")
     return item
 

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from typing import BinaryIO, Final
 
 from gateway.core.audit import Numbered, Seal
-from gateway.core.ledger import Asked
-from gateway.core.portable import CARRIED, LastUsed, Portable, kind_of
+from gateway.core.ledger import Asked, Item
+from gateway.core.portable import CARRIED, LastUsed, Portable, is_readable, kind_of
 from gateway.core.records import Developer, KeyRecord, ends_at
 from gateway.core.wholeness import Wholeness
 from gateway.keys.export_file import Advance, ExportWriter, Header
@@ -56,6 +56,8 @@ async def faults(store: Store, advance: Advance) -> AsyncIterator[str]:
     async for record in everything(store):
         for sentence in wholeness.take(record):
             yield f"{_named(record)}: {sentence}"
+        if isinstance(record, Item) and not is_readable(record):
+            yield f"{_named(record)}: What it says cannot be read; an export with it could not be imported."
         advance(1)
     for sentence in wholeness.end():
         yield sentence
@@ -127,6 +129,8 @@ def _named(record: Portable) -> str:
             name = record.chain
         case Developer():
             name = f"of {record.app_id}"
+        case Item():
+            name = f"{record.kind} {record.id}"
         case _:
             name = record.id
     return f"{kind_of(record)} {name}"

@@ -88,7 +88,8 @@ class Restoring:
 
     async def _merge(self, kind: str, sought: Sought, merge: Merge) -> None:
         lines = self._lines(kind)
-        while window := list(islice(lines, WINDOW)):
+        # Of items few: one may have as many bytes as ten thousand other records.
+        while window := list(islice(lines, WINDOW // 100 if kind == "item" else WINDOW)):
             by_app: dict[str, list[Line]] = {}
             for line in window:
                 by_app.setdefault(_app_of(line[1]), []).append(line)
@@ -111,7 +112,14 @@ class Restoring:
 
     def _verdict(self, lines: Sequence[Line], merge: Merge) -> Verdict[Merged]:
         records = [record for _, record in lines]
-        return Verdict(lambda snapshot: merge(snapshot, records, self.who))
+
+        def judge(snapshot: Snapshot) -> Merged:
+            try:
+                return merge(snapshot, records, self.who)
+            except ValueError as error:
+                raise StoreBroken(f"The store is damaged: {error}; 'gateway store verify' names it.") from error
+
+        return Verdict(judge)
 
     async def _telling(self, acts: list[Act]) -> list[Act]:
         """The acts, the first of which to change something tells in the audit of the file that it comes from."""

@@ -64,8 +64,8 @@ class Authenticator:
     The memory is keyed by the verifier, never by the token, and bounded. An entry is used for some seconds, and dropped
     as soon as the store's revision moves and what it depends on may have ended. While the store is deaf every token is
     looked up, and the memory is only there for when the store does not answer. `used` is when keys were used last,
-    by key id, `uses` what for; times are UTC milliseconds. `issuers`, if there are any, prove tokens of their own. `came_back` is told
-    of each user token that is presented after it was refreshed and its last minute was over.
+    by key id, `uses` what for; times are UTC milliseconds. `issuers`, if there are any, prove tokens of their own.
+    `came_back` is told of each user token that is presented after it was refreshed and its last minute was over.
     """
 
     __slots__ = (

@@ -69,7 +69,7 @@ def _proof_fault(jwt: Jwt, key: VerificationKey | None) -> Fault | None:
     # The key says which algorithm counts, and the token has to agree before anything is computed.
     if key.jwk.algorithm != jwt.algorithm:
         return Fault.ALGORITHM
-    return None if key.verifies(jwt.text) else Fault.SIGNATURE
+    return None if key.verifies(jwt.signed, jwt.signature) else Fault.SIGNATURE
 
 
 def issuers_of(

@@ -145,7 +145,8 @@ def _fields(record: Record, decision: str, seconds: float) -> dict[str, Any]:
     }
     if record.caller is not None:
         fields |= record.caller.names
-    fields |= record.names
+    elif record.names:
+        fields |= record.names
     if record.operation is not None:
         fields |= record.operation.names
     elif record.route is not None:

@@ -79,6 +79,13 @@ def test_what_was_written_is_read() -> None:
     assert list(read(made([])).records("key")) == []
 
 
+def test_a_file_of_the_version_before_is_read() -> None:
+    """A backup from before the update could not be brought back: every line has to be as it is written today."""
+    counts = b'{"event":2,"seal":1,"user_token":1,"key":1,"developer":1,"user":1,"app":1,"last_used":1}'
+    sha256 = b"f726d7e41d7c3a42d1b8baab869d18dcb8b809a208a79d5b924602bafd93d25a"  # as that version wrote it
+    assert made().endswith(b'{"kind":"manifest","counts":' + counts + b',"sha256":"' + sha256 + b'"}\n')
+
+
 def test_the_manifest_is_for_everybody() -> None:
     """Nobody could check a backup with ordinary tools, before there is a gateway to bring it back into."""
     import hashlib  # noqa: PLC0415 - as somebody without this program would

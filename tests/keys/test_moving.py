@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from gateway.store.contract import Store, StoreUnavailable
 from tests.keys.conftest import KINDS, Stores
 from tests.store import acts
 from tests.store.acts import do, look
+from tests.store.checks_items import keep
 from tests.store.place import APP, PATIENCE, listed, the_key
-from tests.support.moving import KEYS, Brought, Lossy, brought, fill, lines, saved
+from tests.support.moving import KEYS, PERSONS, Brought, Lossy, brought, fill, lines, saved
 
 # Out and in -----------------------------------------------------------------------------------------------------------
 
@@ -160,3 +162,16 @@ async def test_a_store_that_is_not_whole_is_told(stores: Stores) -> None:
         f"The app {APP.id} has more than 10 active keys.",
         f"key {stray.id}: What it belongs to is not there.",
     ]
+
+
+async def test_an_item_that_cannot_be_read_is_told(empty: Store, stores: Stores, kind: str) -> None:
+    """A backup would be made for months that cannot be brought back, or a merge end in a fault of ours."""
+    whole = await stores.new(kind)
+    await do(whole, keep(PERSONS, owner=PERSONS.owner))
+    await do(empty, keep(replace(PERSONS, text="{}"), owner=PERSONS.owner))
+    told = [sentence async for sentence in faults(empty, lambda _: None)]
+    assert told == [
+        "item developer_token 0c01: What it says cannot be read; an export with it could not be imported.",
+    ]
+    with pytest.raises(StoreUnavailable, match="'gateway store verify' names it"):
+        await brought(empty, await saved(whole), merge=True)

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
+from gateway.app import CannotStart
 from gateway.core.ledger import Act, ActRefused, Asked, Changes
 from gateway.core.records import App, Fault
 from gateway.store.contract import Store
@@ -161,6 +162,15 @@ async def test_without_issuers_a_long_token_is_not_read(tmp_path: Path) -> None:
         assert (await line_of(plain, answer))["reasons"] == ["credential_malformed"]
         short = await plain.ask(token="e30.e30.e30")
         assert (await line_of(plain, short))["credential_fault"] == "malformed"
+
+
+async def test_certificates_that_cannot_be_read_keep_it_from_starting(tmp_path: Path) -> None:
+    """A gateway would run for which no issuer can prove itself, or every server could."""
+    issuer = {"issuer": "a", "apps": [jwts.APP], "audience": "b", "jwks_url": "https://127.0.0.1:1/"}
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(CannotStart, match=r"ca\.pem: no certificates can be read from it"):
+        async with running(tmp_path, {"issuers": {"mobile": {**issuer, "ca_file": str(tmp_path / "ca.pem")}}}):
+            pass
 
 
 # What ends ------------------------------------------------------------------------------------------------------------

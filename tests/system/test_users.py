@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+import pytest_asyncio
 from aiohttp import ClientSession, TCPConnector
 
 from gateway.core.audit import AuditEvent
@@ -23,20 +23,29 @@ from tests.support.minting import a_key, an_app, id_of
 from tests.support.redis_servers import single
 from tests.support.vectors import VENDOR_SCHEMA
 from tests.support.waiting import eventually
+from tests.support.wire import here
 
 EXTERNAL_ID = "customer-17-of-the-shop"
 OWN = {"query": "{ user { id } }"}
 
 
-@dataclass(frozen=True, slots=True)
-class Shop:
-    """Two gateways, and a backend that has an app and a key for users."""
+class Place(NamedTuple):
+    """Two gateways on one store, and a client."""
 
     gateways: tuple[Gateway, Gateway]
     store: Store
+    session: ClientSession
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A backend there that has an app and a key for users."""
+
+    gateways: tuple[Gateway, Gateway]
+    store: Store
+    session: ClientSession
     app: App
     key: str
-    session: ClientSession
 
     async def post(self, at: int, path: str, token: str, body: Any = None) -> tuple[int, dict[str, Any]]:
         """What one of the gateways answers."""
@@ -69,38 +78,48 @@ class Shop:
         await eventually(so)
 
     async def events(self) -> list[AuditEvent]:
-        """The whole audit."""
-        return [numbered.event for chain in await self.store.chains() async for numbered in self.store.events(chain)]
+        """The audit of its app."""
+        chains = await self.store.chains()
+        events = [numbered.event for chain in chains async for numbered in self.store.events(chain)]
+        return [event for event in events if event.app_id == self.app.id]
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-async def shop(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Shop]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "redis"])
+async def place(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     """It, on each kind of store in turn."""
+    directory = tmp_path_factory.mktemp("users")
     async with AsyncExitStack() as stack:
         if request.param == "redis":
-            url = stack.enter_context(single(tmp_path / "redis")).url
+            url = stack.enter_context(single(directory / "redis")).url
             await init(url)
             store = open_store(url)
         else:
-            url = f"sqlite:///{tmp_path / 'store.db'}"
+            url = f"sqlite:///{directory / 'store.db'}"
             store = open_store(url, create=True)
         stack.push_async_callback(store.close)
-        app = await an_app(store)
-        key = await a_key(store, app, "USER_LINK", "USER_DELETE")
         upstream = await Mock.start(VENDOR_SCHEMA.read_text("utf-8"), seed=1)
         stack.push_async_callback(upstream.stop)
-        gateways = [
+        brief = {"overlap_seconds": 1}
+        one, two = [
             await stack.enter_async_context(
-                serving(tmp_path, {"url": url}, upstream.url, name=name, user_tokens={"overlap_seconds": 1})
+                serving(directory, {"url": url}, upstream.url, name=name, user_tokens=brief)
             )
             for name in ("one", "two")
         ]
-        for gateway in gateways:
+        for gateway in (one, two):
             await gateway.until_hearing()
         session = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
-        yield Shop((gateways[0], gateways[1]), store, app, key, session)
+        yield Place((one, two), store, session)
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def shop(place: Place) -> Shop:
+    """A new backend."""
+    app = await an_app(place.store)
+    return Shop(*place, app, await a_key(place.store, app, "USER_LINK", "USER_DELETE"))
+
+
+@here
 async def test_the_story_of_a_user(shop: Shop) -> None:
     """A user who is registered would not get in, a thief remain, or whoever was deleted still be there."""
     first = await shop.given(1, "/users", await shop.code(0))
@@ -151,6 +170,7 @@ async def test_the_story_of_a_user(shop: Shop) -> None:
         assert all(secret not in gateway.command.said() for gateway in shop.gateways)
 
 
+@here
 async def test_a_code_that_is_spent_fifty_times_at_once(shop: Shop) -> None:
     """One code would let everybody in who saw it."""
     code = await shop.code()
@@ -161,6 +181,7 @@ async def test_a_code_that_is_spent_fifty_times_at_once(shop: Shop) -> None:
     assert (actions["user.created"], actions["user_token.created"]) == (1, 1)
 
 
+@here
 async def test_a_person_who_registers_twenty_devices_at_once(shop: Shop) -> None:
     """Whoever is quick would have more devices than a user may, or be two users."""
     codes = [await shop.code(number % 2) for number in range(20)]

@@ -29,6 +29,7 @@ async def test_an_incident_is_seen_to(either: Managed) -> None:
     path = f"/apps/{either.ours.id}"
     told = {"id": key["id"], "url": "https://a.example/<b>", "source": "a colleague"}
     assert (await either.ask(STRANGER, "POST", f"/apps/{either.theirs.id}/leak-reports", told)).status == 404
+    assert (await either.ask(OPERATOR, "POST", f"/apps/{either.theirs.id}/leak-reports", told)).status == 404
     made = (await either.ask(DEVELOPER, "POST", f"{path}/leak-reports", told, headers={"Idempotency-Key": "a"})).json
     again = await either.ask(DEVELOPER, "POST", f"{path}/leak-reports", told, headers={"Idempotency-Key": "a"})
     assert (again.json, made["count"], made["proven"], made["ended"]) == (made, 1, False, True)

@@ -26,8 +26,6 @@ async def test_the_life_of_a_key(either: Managed) -> None:
     rotated = (await either.ask(DEVELOPER, "POST", f"{path}/{key['id']}/rotate", {"shutdown_seconds": 60})).json
     assert (rotated["name"], rotated["predecessor"]["state"]) == ("other", "rotating")
     assert rotated["predecessor"]["successor"] == rotated["id"]
-    wider = {"scopes": ["USER_LINK"]}
-    assert (await either.ask(DEVELOPER, "POST", f"{path}/{rotated['id']}/rotate", wider)).status in {409, 422}
     again = await either.ask(DEVELOPER, "POST", f"{path}/{key['id']}/rotate", {})
     assert (again.status, again.code) == (409, "already_rotated")
     ended = await either.ask(DEVELOPER, "POST", f"{path}/{key['id']}/revoke")
@@ -35,6 +33,18 @@ async def test_the_life_of_a_key(either: Managed) -> None:
     shown = (await either.ask(SPECTATOR, "GET", f"{path}?state=active")).json["items"]
     assert [each["id"] for each in shown] == [rotated["id"]]
     assert shown[0]["created_by"] == f"developer:{developer_id(email(DEVELOPER))}"
+
+
+async def test_a_successor_may_hold_less_and_never_more(either: Managed) -> None:
+    """A key that holds too much could not be narrowed without a gap, or be widened by a rotation."""
+    path = f"/apps/{either.ours.id}/keys"
+    both = {"name": "both", "scopes": ["USER_READ", "USER_LINK"]}
+    key = (await either.ask(DEVELOPER, "POST", path, both)).json["id"]
+    for wrong in (["OFFLOADS_READ"], []):
+        answer = await either.ask(DEVELOPER, "POST", f"{path}/{key}/rotate", {"scopes": wrong})
+        assert (answer.status, answer.code) == (422, "wish_invalid")
+    narrower = await either.ask(DEVELOPER, "POST", f"{path}/{key}/rotate", {"scopes": ["USER_READ"]})
+    assert (narrower.status, narrower.json["scopes"]) == (201, ["USER_READ"])
 
 
 async def test_the_life_of_a_user(either: Managed) -> None:

@@ -80,6 +80,20 @@ async def test_what_is_asked_for(api: Managed, method: str, path: str, status: i
         assert answer.headers["Allow"] == "GET, POST"
 
 
+async def test_a_body_without_a_length_is_bounded_too(api: Managed) -> None:
+    """A developer could fill the gateway's memory."""
+    reader, writer = await asyncio.open_connection(*api.address)
+    writer.write(
+        f"POST /api/v1/apps/{api.ours.id}/keys HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {api.tokens[DEVELOPER]}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    )
+    for _ in range(9):
+        writer.write(b"2000\r\n" + b" " * 0x2000 + b"\r\n")
+    answer = await reader.readuntil(b"\r\n\r\n")
+    writer.transport.abort()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
 async def test_no_body_of_a_stranger_is_asked_for(api: Managed) -> None:
     """Anybody who reaches the port could make the gateway take what they send."""
     reader, writer = await asyncio.open_connection(*api.address)

@@ -9,7 +9,7 @@ from aiohttp import ClientSession
 from gateway.core.ledger import ItemKind
 from gateway.core.wishes import DAY
 from gateway.store.open import open_store
-from tests.support.managing import DEVELOPER, OPERATOR_TOKEN, managed
+from tests.support.managing import DEVELOPER, OPERATOR, OPERATOR_TOKEN, managed
 from tests.support.running import running
 
 
@@ -67,7 +67,9 @@ async def test_no_token_and_no_address_is_kept_or_told(tmp_path: Path, capfd: py
             headers = {"Idempotency-Key": path}
             shown += [(await api.ask(DEVELOPER, "POST", path, body, headers=headers)).json["token"]]
             await api.ask(DEVELOPER, "POST", path, body, headers=headers)
-        await api.ask("operator", "POST", f"/apps/{api.ours.id}/developers", {"email": "new@example.com"})
+        person = {"email": "new@example.com"}
+        once = {"Idempotency-Key": "a"}
+        await api.ask(OPERATOR, "POST", f"/apps/{api.ours.id}/developers", person, headers=once)
         await api.ask("", "GET", "/apps", headers={"Authorization": f"Bearer {shown[0]}"})
         shown += api.tokens.values()
         items = [item.text for kind in list(ItemKind) for item in [each async for each in api.store.items(kind)]]
