@@ -328,7 +328,7 @@ class App:
                 self._deletions.run(),
                 tell_warnings(self._warnings),
                 self._sealer.run(),
-                *([self._notifier.run()] if self._notifier.roads else []),
+                self._notifier.run(),
                 *keys,
             )
             for chore in chores:

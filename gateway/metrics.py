@@ -5,6 +5,7 @@ named only once they were proven, and so many at most.
 """
 
 import platform
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,12 +58,14 @@ class Memory(Protocol):
 
 @dataclass(slots=True)
 class NoticeCounts:
-    """How tries to tell people ended, and of how much there was nobody to be told."""
+    """How tries to tell people ended, of how much there was nobody to be told, and since when the oldest notice that is
+    not settled has been waiting (UTC milliseconds), as the gateway saw it that looked last."""
 
     sent: int = 0
     waiting: int = 0
     failed: int = 0
     nobody: int = 0
+    oldest_waiting_at: int | None = None
 
 
 class Metrics:
@@ -203,6 +206,12 @@ class Metrics:
         yield tries
         yield CounterMetricFamily(
             "gateway_notices_to_nobody", "Keys and incidents of which there is nobody to be told.", counts.nobody
+        )
+        waiting_at = counts.oldest_waiting_at
+        yield GaugeMetricFamily(
+            "gateway_notices_oldest_waiting_seconds",
+            "Since the first try of the oldest notice that was not sent yet; 0: there is none.",
+            0 if waiting_at is None else max(0.0, time.time() - waiting_at / 1000),
         )
 
     def _store_families(self) -> Iterator[Metric]:

@@ -1,9 +1,11 @@
 """`gateway reminders`: who was told of keys that end and of leaks, who is to be, and whether the way there works."""
 
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from typing import Annotated, Final
 
+import structlog
 import typer
 
 from gateway.cli.codes import EPILOG, FAILED
@@ -112,6 +114,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Send now what is due, each notice once, whatever gateways do meanwhile. They do it by themselves."""
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for the answer
 
     async def work(desk: Desk) -> Turn | None:
         notifier = _notifier(desk, None if at is None else moment(at))

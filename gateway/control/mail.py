@@ -14,13 +14,22 @@ if TYPE_CHECKING:
     import aiosmtplib
 
 _PERMANENT: Final = 500  # RFC 5321 4.2.1: 5yz is for good, 4yz for now
+_NOT_LET_IN: Final = (530, 534, 535, 538)  # RFC 4954 6: of who sends, not of what is sent
+# RFC 5321 4.5.3.2.6: whoever gives up earlier sends again what the server is about to take.
+ANSWER_SECONDS: Final = 600.0
+# What goes over the wire is seven bits wide, as not every server has 8BITMIME.
+_POLICY: Final = WIRE.clone(cte_type="7bit")
 
 
 class Mailer:
-    """Sends mails over one server. Raises `OSError` when the password or the certificates cannot be read."""
+    """Sends mails over one server. Raises `OSError` when the password or the certificates cannot be read.
 
-    def __init__(self, settings: Smtp) -> None:
+    `answer_seconds` is how long its word on a whole mail is waited for.
+    """
+
+    def __init__(self, settings: Smtp, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._settings = settings
+        self._answer_seconds = answer_seconds
         self._password = None if settings.password_file is None else _secret(settings.password_file)
         self._context = None if settings.ca_file is None else ssl.create_default_context(cafile=str(settings.ca_file))
 
@@ -32,16 +41,18 @@ class Mailer:
         """
         import aiosmtplib  # noqa: PLC0415 - a gateway that sends no mails does not wait for it
 
-        client = self._client(aiosmtplib.SMTP)
+        client, let_in = self._client(aiosmtplib.SMTP), False
         try:
             async with client:
+                let_in = True
                 await client.mail(self._settings.sender)
                 await client.rcpt(to)
-                await client.data(self._message(to, letter, notice_id))
+                await client.data(self._message(to, letter, notice_id), timeout=self._answer_seconds)
         except aiosmtplib.SMTPResponseException as error:
-            refused = error.code >= _PERMANENT and not isinstance(error, aiosmtplib.SMTPAuthenticationError)
-            state = NoticeState.FAILED if refused else NoticeState.WAITING
-            return Outcome(state, "refused" if refused else "put_off", error.code)
+            # A server that lets nobody in has not refused this mail: its operator has something to mend, or ours.
+            if let_in and error.code >= _PERMANENT and error.code not in _NOT_LET_IN:
+                return Outcome(NoticeState.FAILED, "refused", error.code)
+            return Outcome(NoticeState.WAITING, "put_off", error.code)
         except (aiosmtplib.SMTPTimeoutError, TimeoutError):
             return Outcome(NoticeState.WAITING, "timeout")
         except (aiosmtplib.SMTPException, OSError):
@@ -62,7 +73,7 @@ class Mailer:
         )
 
     def _message(self, to: str, letter: Letter, notice_id: str) -> bytes:
-        message = EmailMessage(policy=WIRE)
+        message = EmailMessage(policy=_POLICY)
         message["From"] = self._settings.sender
         message["To"] = to
         message["Subject"] = letter.subject

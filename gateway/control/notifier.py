@@ -12,55 +12,68 @@ import structlog
 
 from gateway.control.letters import Letter, leak, reminder
 from gateway.control.roads import Roads
+from gateway.control.sends import Sends
 from gateway.core import notices
-from gateway.core.incidents import Incident, Subject, incident_of
-from gateway.core.ledger import Act, ActRefused, Changes, Decide, Item, ItemKind
-from gateway.core.notices import SENT, Channel, Mark, NoticeState, Outcome, Wanted, due_mark, is_open, notice_of, opened
+from gateway.core.incidents import Subject, incident_of
+from gateway.core.ledger import Act, ActRefused, Asked, Changes, Decide, Item, ItemKind
+from gateway.core.notices import (
+    SENT,
+    Channel,
+    Mark,
+    NoticeState,
+    Outcome,
+    Wanted,
+    due_mark,
+    is_open,
+    is_settled,
+    leak_mark,
+    notice_of,
+    opened,
+)
 from gateway.core.people import developer_id
-from gateway.core.records import App, KeyRecord, Role
+from gateway.core.records import App, KeyRecord, Role, works
 from gateway.metrics import NoticeCounts
 from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 
-T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 LEASE: Final = "notices"
 LOOK_SECONDS: Final = 5.0  # how long a leak waits for its notice, as a rule
 _TURN_SECONDS: Final = 60.0  # after which another gateway goes on where this one has died
-_AT_ONCE: Final = 8  # notices that are sent side by side
-_MOST_TOLD: Final = 10_000  # keys of which it is remembered that nobody is there to be told
+# Of the lease of a claim: to hear that it was had, and to send. The rest of it is for clocks that are apart.
+_CLAIM_SECONDS: Final = 60.0
+_SEND_SECONDS: Final = 720.0
+_AGAIN_SECONDS: Final = 1.0  # before what was sent is noted again, in a store that was away
+_MOST_NOTED: Final = 10_000  # incidents, and keys that nobody is told of, that are remembered
 
 _LOG: Final = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Directory:
-    """Who is a developer of which app, and which apps are of one account: read whole, at each look."""
+    """Who is a developer of which app and which account: read whole, at a look at the keys. It grows with the roles
+    that people have, and not with the apps."""
 
-    apps: dict[str, App] = field(default_factory=dict)
-    developers: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    accounts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    apps: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    accounts: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     @classmethod
     async def read(cls, store: Store) -> "Directory":
         """The directory as it is now."""
         found = cls()
-        async for app in store.apps():
-            found.apps[app.id] = app
-            if app.account:
-                found.accounts[app.account].append(app.id)
         async for person in store.developers():
             if person.role is Role.DEVELOPER:
-                found.developers[person.app_id].add(person.email)
+                found.apps[person.app_id].add(person.email)
+        async for app in store.apps():
+            if app.account and app.id in found.apps:
+                found.accounts[app.account] |= found.apps[app.id]
         return found
 
-    def of_app(self, app: App) -> set[str]:
-        """The addresses of an app's developers."""
-        return self.developers.get(app.id, set())
-
-    def of_account(self, app: App) -> set[str]:
-        """The addresses of the developers of all apps of an app's account; of its own where it has none."""
-        apps = self.accounts.get(app.account, [app.id]) if app.account else [app.id]
-        return set().union(*(self.developers.get(app_id, ()) for app_id in apps))
+    def of(self, app: App, *, whole_account: bool) -> set[str]:
+        """The addresses of the developers of an app; of every app of its account, if it has one and they are wanted."""
+        own = self.apps.get(app.id, set())
+        return own | self.accounts.get(app.account, set()) if whole_account else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +96,15 @@ class Turn:
 
 
 @dataclass(slots=True)
+class _Look:
+    """What one look has found: `oldest` is since when the oldest notice that is not settled has been waiting."""
+
+    turn: Turn = field(default_factory=Turn)
+    oldest: int | None = None
+    damage: StoreBroken | None = None
+
+
+@dataclass(slots=True)
 class Notifier:
     """Looks what is due, claims it, sends it, and notes what came of it."""
 
@@ -94,17 +116,22 @@ class Notifier:
     whole_account: bool = True
     holder: str = field(default_factory=lambda: secrets.token_hex(16))
     _nobody: dict[tuple[str, Mark], None] = field(default_factory=dict, init=False)
+    _quiet: dict[str, int] = field(default_factory=dict, init=False)  # incidents of which all was told, as they were
     fault: str = field(default="", init=False)  # why people are not told at the moment
 
     async def run(self) -> None:
-        """Tell people until cancelled."""
-        loop = asyncio.get_running_loop()
-        keys_at = 0.0
+        """Tell people until cancelled: of leaks every few seconds, whatever keeps the others waiting."""
+        if not self.roads:
+            await self._tell_off()
+            return
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._again(LOOK_SECONDS, keys_too=False))
+            both.create_task(self._again(self.every, keys_too=True))
+
+    async def _again(self, every: float, *, keys_too: bool) -> None:
         while True:
-            keys_too = loop.time() >= keys_at
-            if await self._looked(keys_too=keys_too) and keys_too:
-                keys_at = loop.time() + self.every
-            await asyncio.sleep(min(LOOK_SECONDS, self.every))
+            pause = every if await self._looked(keys_too=keys_too) else LOOK_SECONDS
+            await asyncio.sleep(min(pause, self.every))
 
     async def _looked(self, *, keys_too: bool) -> bool:
         """Whether this gateway looked; the store being away, or a fault of ours, only delays it."""
@@ -115,85 +142,111 @@ class Notifier:
         except StoreUnavailable as error:
             self._tell(str(error))
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave all later keys untold
-            self._tell(repr(error))
+            self._tell(f"a fault of the gateway: {type(error).__name__}")
         else:
             self.fault = ""
             return True
         return False
 
     async def turn(self, *, keys_too: bool = True) -> Turn:
-        """Send what is due now, once each, whoever else does the same."""
-        turn = Turn()
-        room = asyncio.Semaphore(_AT_ONCE)
-        async with asyncio.TaskGroup() as sending:
+        """Send what is due now, once each, whoever else does the same; without the keys, only what is new of leaks.
 
-            async def send(planned: Planned) -> None:
-                try:
-                    self._count(turn, planned.wanted, await self._told(planned))
-                except StoreUnavailable as error:  # its claim ends by itself, and then it is tried again
-                    turn.waiting += 1
-                    self._tell(str(error))
-                finally:
-                    room.release()
-
-            async for planned in self._due(turn, keys_too=keys_too):
-                await room.acquire()
-                sending.create_task(send(planned))
-        return turn
+        Raises `StoreBroken` at the end when something was damaged; it kept nothing else from being sent.
+        """
+        look = _Look()
+        async with Sends() as sends:
+            async for planned in self._due(look, keys_too=keys_too):
+                await sends.start(self._try(look.turn, planned))
+        if keys_too:
+            self.counts.oldest_waiting_at = look.oldest
+        if look.damage is not None:
+            raise look.damage
+        return look.turn
 
     async def planned(self) -> AsyncIterator[Planned]:
         """What would be sent now, without sending it."""
-        async for planned in self._due(Turn(), keys_too=True):
+        async for planned in self._due(_Look(), keys_too=True):
             yield planned
+
+    async def _tell_off(self) -> None:
+        try:
+            async for key in self.store.keys():
+                if key.successor is None and works(key, self.clock()):
+                    _LOG.info("nobody is told of keys that end: neither reminders.smtp nor reminders.webhooks is set")
+                    return
+        except StoreUnavailable as error:
+            self._tell(str(error))
 
     # What is due
 
-    async def _due(self, turn: Turn, *, keys_too: bool) -> AsyncIterator[Planned]:
-        directory: Directory | None = None
-        async for incident in self._open_incidents():
-            directory = directory or await Directory.read(self.store)
-            app = directory.apps[incident.app_id]
-            about = Wanted(app.id, incident.id, Mark.LEAK, "", Channel.EMAIL, incident.changed_at)
-            letter = leak(app, incident, await self._name_of(incident))
-            async for planned in self._each(turn, app, about, letter, directory.of_app(app)):
-                yield planned
-        async for key, mark in self._ending_keys(keys_too=keys_too):
-            directory = directory or await Directory.read(self.store)
-            app = directory.apps[key.app_id]
-            about = Wanted(app.id, key.id, mark, "", Channel.EMAIL, ends_at=key.expires_at)
-            people = directory.of_account(app) if self.whole_account else directory.of_app(app)
-            async for planned in self._each(turn, app, about, reminder(mark, app, key, self.clock()), people):
-                yield planned
-
-    async def _open_incidents(self) -> AsyncIterator[Incident]:
+    async def _due(self, look: _Look, *, keys_too: bool) -> AsyncIterator[Planned]:
         async for item in self.store.items(ItemKind.INCIDENT):
-            incident = _read(incident_of, item)
-            if opened(incident) is not None:
-                yield incident
-
-    async def _ending_keys(self, *, keys_too: bool) -> AsyncIterator[tuple[KeyRecord, Mark]]:
+            # A gateway that has told all of it need not read it again, every few seconds for as long as it is open.
+            known = hash(item.text)
+            if keys_too or self._quiet.get(item.id) != known:
+                found, settled = await self._of_incident(look, item)
+                for planned in found:
+                    yield planned
+                if settled:
+                    _remember(self._quiet, item.id, known)
         if keys_too:
+            directory = await Directory.read(self.store)
             async for key in self.store.keys():
                 mark = due_mark(key, self.clock())
                 if mark is not None:
-                    yield key, mark
+                    for planned in await self._of_key(look, key, mark, directory):
+                        yield planned
 
-    async def _name_of(self, incident: Incident) -> str:
-        found = await self.store.find_key(incident.subject_id) if incident.subject is Subject.KEY else None
-        return "" if found is None else found.record.name
+    async def _of_incident(self, look: _Look, item: Item) -> tuple[list[Planned], bool]:
+        """What is to be told of an incident, and whether all of it was."""
+        try:
+            incident = incident_of(item)
+        except ValueError as error:
+            look.damage = _broken(item, error)
+            return [], False
+        occasion = opened(incident)
+        keys = (incident.subject_id,) if incident.subject is Subject.KEY else ()
+        (seen,) = await self.store.look([Asked(incident.app_id, keys=keys, roles=True)]) if occasion else (None,)
+        if seen is None or seen.app is None:
+            return [], True
+        key = seen.keys.get(incident.subject_id)
+        letter = leak(seen.app, incident, "" if key is None else key.name)
+        about = Wanted(seen.app.id, incident.id, leak_mark(incident), "", Channel.EMAIL, occasion or 0)
+        people = {email for email, role in seen.roles.items() if role is Role.DEVELOPER}
+        return await self._each(look, seen.app, about, letter, people)
+
+    async def _of_key(self, look: _Look, key: KeyRecord, mark: Mark, directory: Directory) -> list[Planned]:
+        found = await self.store.find_key(key.id)
+        if found is None:
+            return []
+        about = Wanted(key.app_id, key.id, mark, "", Channel.EMAIL, ends_at=key.expires_at)
+        people = directory.of(found.app, whole_account=self.whole_account)
+        return (await self._each(look, found.app, about, reminder(mark, found.app, key, self.clock()), people))[0]
 
     async def _each(
-        self, turn: Turn, app: App, about: Wanted, letter: Letter, people: set[str]
-    ) -> AsyncIterator[Planned]:
-        """What is `about` something, for each who is to be told and was not yet."""
+        self, look: _Look, app: App, about: Wanted, letter: Letter, people: set[str]
+    ) -> tuple[list[Planned], bool]:
+        """What is `about` something, for each who is to be told and was not yet; and whether all of it is settled."""
         recipients = list(self._recipients(app, people))
-        self._noticed(turn, about.subject, about.mark, recipients)
+        self._noticed(look.turn, about.subject, about.mark, recipients)
+        found, all_settled = [], bool(recipients)
         for channel, recipient, to in recipients:
             wanted = replace(about, channel=channel, recipient=recipient)
             # Most of what is due was told long ago, and a claim takes a lock.
             item = await self.store.find_item(*wanted.key)
-            if item is None or is_open(_read(notice_of, item), self.clock()):
-                yield Planned(wanted, to, letter)
+            try:
+                row = None if item is None else notice_of(item)
+            except ValueError as error:
+                look.damage = _broken(wanted, error)
+                continue
+            if row is not None and is_settled(row):
+                continue
+            all_settled = False
+            if row is not None:
+                look.oldest = min(look.oldest or row.made_at, row.made_at)
+            if row is None or is_open(row, self.clock()):
+                found.append(Planned(wanted, to, letter))
+        return found, all_settled
 
     def _recipients(self, app: App, people: set[str]) -> Iterator[tuple[Channel, str, str]]:
         """Whom to tell: by what, as the ledger names them, and where to."""
@@ -209,35 +262,56 @@ class Notifier:
         if recipients:
             return
         turn.nobody += 1
-        if (subject, mark) in self._nobody:
-            return
-        if len(self._nobody) >= _MOST_TOLD:
-            del self._nobody[next(iter(self._nobody))]
-        self._nobody[subject, mark] = None
-        self.counts.nobody += 1
-        _LOG.error("nobody to tell", subject=subject, mark=mark.value)
+        if (subject, mark) not in self._nobody:
+            _remember(self._nobody, (subject, mark), None)
+            self.counts.nobody += 1
+            _LOG.error("nobody to tell", subject=subject, mark=mark.value)
 
     # Claim, send, settle
 
+    async def _try(self, turn: Turn, planned: Planned) -> None:
+        try:
+            self._count(turn, planned.wanted, await self._told(planned))
+        except StoreUnavailable as error:  # the claim, if any, ends by itself, and then it is tried again
+            turn.waiting += 1
+            self._tell(str(error))
+        except Exception as error:  # noqa: BLE001 - one notice that cannot be sent must not keep back the others
+            turn.waiting += 1
+            self._tell(f"a fault of the gateway: {type(error).__name__}")  # whose text might hold an address
+
     async def _told(self, planned: Planned) -> Outcome | None:
         """What came of one notice; None when somebody else has it, or it is no longer due."""
+        loop = asyncio.get_running_loop()
         wanted, holder = planned.wanted, secrets.token_hex(8)
+        asked = loop.time()
         claimed = await self._act(wanted, lambda seen: notices.claim(seen, wanted, holder, self.clock()))
-        if not claimed:
+        if not claimed or loop.time() - asked > _CLAIM_SECONDS:
             return None
-        outcome = await self._send(planned)
-        await self._act(wanted, lambda seen: notices.settle(seen, wanted, holder, outcome, self.clock()))
+        try:
+            async with asyncio.timeout(_SEND_SECONDS):
+                outcome = await self._send(planned)
+        except TimeoutError:
+            outcome = Outcome(NoticeState.WAITING, "timeout")
+        await self._settled(wanted, holder, outcome)
         return outcome
+
+    async def _settled(self, wanted: Wanted, holder: str, outcome: Outcome) -> None:
+        """Note what came of it, however long the store is away: what was sent and is not noted is sent again."""
+        while True:
+            try:
+                await self._act(wanted, lambda seen: notices.settle(seen, wanted, holder, outcome, self.clock()))
+            except StoreBroken:
+                raise
+            except StoreUnavailable as error:
+                self._tell(str(error))
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                return
 
     async def _send(self, planned: Planned) -> Outcome:
         wanted = planned.wanted
-        if wanted.channel is Channel.EMAIL:
-            mailer = self.roads.mailer
-            return (
-                Outcome(NoticeState.WAITING, "no_road")
-                if mailer is None
-                else await mailer.send(planned.to, planned.letter, wanted.id)
-            )
+        if wanted.channel is Channel.EMAIL and self.roads.mailer is not None:
+            return await self.roads.mailer.send(planned.to, planned.letter, wanted.id)
         hook = next(hook for hook in self.roads.hooks if hook.name == wanted.recipient)
         return await hook.sender.send(planned.letter, wanted.id, self.clock())
 
@@ -277,8 +351,13 @@ class Notifier:
             _LOG.warning("people are not told", error=fault)
 
 
-def _read(reader: Callable[[Item], T], item: Item) -> T:
-    try:
-        return reader(item)
-    except ValueError as error:
-        raise StoreBroken(f"The store is damaged: {error}, under the id {item.id}.") from error
+def _broken(item: Item | Wanted, error: ValueError) -> StoreBroken:
+    return StoreBroken(f"The store is damaged: {error}, under the id {item.id}.")
+
+
+def _remember(notes: dict[K, V], key: K, value: V) -> None:
+    """Note it, and forget what was noted first when there is too much."""
+    notes.pop(key, None)
+    if len(notes) >= _MOST_NOTED:
+        del notes[next(iter(notes))]
+    notes[key] = value

@@ -16,7 +16,9 @@ from gateway.core.ledger import Asked, Changes, Item, ItemKey, ItemKind, Snapsho
 from gateway.core.records import KeyRecord, works
 from gateway.core.wishes import DAY
 
-LEASE: Final = 2 * 60 * 1000  # for one notice, the time-outs of a slow server included
+# For one notice: longer than any sender waits for the slowest server. RFC 5321 4.5.3.2.6 lets it take ten minutes for
+# its word on a mail, and whoever waits less sends again what it then takes.
+LEASE: Final = 15 * 60 * 1000
 FIRST_PAUSE: Final = 60 * 1000  # before the second try; each further one takes twice as long, up to
 LONGEST_PAUSE: Final = 6 * 60 * 60 * 1000
 KEPT: Final = 30 * DAY  # how long after its key's end a row is still listed
@@ -27,8 +29,11 @@ class Mark(StrEnum):
 
     TWO_WEEKS = "14d"
     ONE_WEEK = "7d"
-    LEAK = "leak"
+    LEAK = "leak"  # nothing was ended: its id alone was seen, or it had ended before
+    LEAK_ENDED = "leak_ended"
 
+
+_LEAKS: Final = frozenset({Mark.LEAK, Mark.LEAK_ENDED})
 
 # How long before its end a key is told of; nearest first.
 BEFORE: Final = ((Mark.ONE_WEEK, 7 * DAY), (Mark.TWO_WEEKS, 14 * DAY))
@@ -77,7 +82,7 @@ class Wanted:
     @property
     def asked(self) -> Asked:
         """What a claim has to see: the row, and what it is about."""
-        if self.mark is Mark.LEAK:
+        if self.mark in _LEAKS:
             return Asked(self.app_id, items=(self.key, (ItemKind.INCIDENT, self.subject)))
         return Asked(self.app_id, keys=(self.subject,), items=(self.key,))
 
@@ -85,7 +90,7 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Notice:
     """A row of the ledger. `until` is when a claim ends, or when the next try is due; `error` says, in one word, what
-    the last try failed by, and `code` the server's own number for it."""
+    the last try failed by, and `code` the server's own number for it; `made_at` when it was claimed first."""
 
     wanted: Wanted
     state: NoticeState
@@ -93,6 +98,7 @@ class Notice:
     until: int
     attempts: int
     changed_at: int
+    made_at: int
     error: str = ""
     code: int = 0
 
@@ -123,14 +129,19 @@ def opened(incident: Incident) -> int | None:
     return incident.changed_at if incident.state is IncidentState.OPEN else None
 
 
+def leak_mark(incident: Incident) -> Mark:
+    """The mark of an incident: should the credential be ended later than the incident was opened, that is told too."""
+    return Mark.LEAK_ENDED if incident.ended else Mark.LEAK
+
+
 def claim(seen: Snapshot, wanted: Wanted, holder: str, now: int) -> Changes:
     """A claim on the row; nothing when somebody else has one, when it is settled, or when there is nothing to tell any
     more. The time is the teller's, as it decided by what is due, and not the store's."""
     before = _row(seen, wanted)
     if not _is_due(seen, wanted, now) or (before is not None and not is_open(before, now)):
         return Changes()
-    attempts = 1 if before is None else before.attempts + 1
-    return _kept(Notice(wanted, NoticeState.CLAIMED, holder, now + LEASE, attempts, now))
+    attempts, made_at = (1, now) if before is None else (before.attempts + 1, before.made_at)
+    return _kept(Notice(wanted, NoticeState.CLAIMED, holder, now + LEASE, attempts, now, made_at))
 
 
 def settle(seen: Snapshot, wanted: Wanted, holder: str, outcome: Outcome, now: int) -> Changes:
@@ -145,7 +156,12 @@ def settle(seen: Snapshot, wanted: Wanted, holder: str, outcome: Outcome, now: i
 
 def is_open(row: Notice, now: int) -> bool:
     """Whether somebody may claim the row now."""
-    return row.state in {NoticeState.CLAIMED, NoticeState.WAITING} and row.until <= now
+    return not is_settled(row) and row.until <= now
+
+
+def is_settled(row: Notice) -> bool:
+    """Whether nothing more is to come of the row."""
+    return row.state in {NoticeState.SENT, NoticeState.FAILED}
 
 
 def item_of(row: Notice) -> Item:
@@ -172,16 +188,17 @@ def notice_of(item: Item) -> Notice:
 def _is_whole(row: Notice) -> bool:
     wanted = row.wanted
     texts = (wanted.app_id, wanted.subject, wanted.recipient, row.holder, row.error)
-    numbers = (row.until, row.attempts, row.changed_at, row.code, wanted.occasion, wanted.ends_at or 0)
+    numbers = (row.until, row.attempts, row.changed_at, row.made_at, row.code, wanted.occasion, wanted.ends_at or 0)
     return all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)
 
 
 def _is_due(seen: Snapshot, wanted: Wanted, now: int) -> bool:
     if seen.app is None:
         return False
-    if wanted.mark is Mark.LEAK:
+    if wanted.mark in _LEAKS:
         item = seen.items.get((ItemKind.INCIDENT, wanted.subject))
-        return item is not None and opened(incident_of(item)) == wanted.occasion
+        incident = None if item is None else incident_of(item)
+        return incident is not None and opened(incident) == wanted.occasion and leak_mark(incident) is wanted.mark
     key = seen.keys.get(wanted.subject)
     return key is not None and due_mark(key, now) is wanted.mark
 

@@ -117,7 +117,8 @@ def remove(snapshot: Snapshot, email: str, who: Who) -> Changes:
 
 
 def restore(snapshot: Snapshot, taking: Taking, who: Who) -> Changes:
-    """What was taken away, told anew to a store that forgot it; nothing when it knows, or has lost the record too."""
+    """What was taken away, told anew to a store that forgot it; nothing when it knows, or has lost the record of
+    a key or token too. A user who is lost is known again by what was taken."""
     changes = _told_anew(snapshot, taking)
     if not changes:
         return changes
@@ -163,9 +164,12 @@ def _told_anew(snapshot: Snapshot, taking: Taking) -> Changes:
             fewer = token and less_token(token, taking)
             return Changes(tokens=() if fewer is None or fewer is token else (fewer,))
         case Taken.USER:
-            user = snapshot.users.get(taking.id)
-            cut = user and less_user(user, taking)
-            return Changes(users=() if cut is None or cut is user else (cut,))
+            if snapshot.app is None:
+                return Changes()
+            # A user who is lost was perhaps another issuer's, whose tokens are good without a record here.
+            user = snapshot.users.get(taking.id) or User(taking.id, snapshot.app.id)
+            cut = less_user(user, taking)
+            return Changes(users=() if cut is user else (cut,))
         case _:  # the app
             app = snapshot.app and less_app(snapshot.app, taking)
             return Changes(app=None if app is snapshot.app else app)

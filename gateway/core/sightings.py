@@ -10,6 +10,7 @@ LONGEST_TEXT: Final = 2048  # bytes of a URL or a source in UTF-8: a hundred of 
 # The secret half of anything shaped like a token; the id before the dot may be told.
 _SECRET: Final = re.compile(r"(?<=[0-9a-f]{8}\.)[0-9A-Za-z]{16,}")
 _LEAST_SECRET: Final = 8  # characters: a shorter one guards nothing, and would blot out texts that have none
+_LONGEST_READ: Final = 24_000  # characters: what is kept at most, each sign encoded three times, and a token behind it
 _ENCODED: Final = 3  # times over: a URL in a parameter of a URL in a parameter of one
 
 
@@ -36,8 +37,8 @@ def without_secrets(text: str) -> str:
 
 
 def _told(text: str, token: str) -> str:
+    text = plain = text[:_LONGEST_READ]
     shown = _masked(text, token)
-    plain = text
     for _ in range(_ENCODED):
         plain = unquote(plain)
         if _masked(plain, token) != plain:

@@ -22,7 +22,7 @@ from gateway.core.merging import (
 from gateway.core.records import App, Role
 from gateway.keys.batches import A_CALL, WINDOW, Batch, Verdict, acted, batches
 from gateway.keys.export_file import Advance, Export
-from gateway.store.contract import Store, StoreUnavailable
+from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 
 Line = tuple[int, Any]  # the number of a line, and the record in it
 Sought = Callable[[str, Sequence[Any]], Asked]

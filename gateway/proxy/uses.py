@@ -19,10 +19,11 @@ class Demand(Protocol):
 class Uses:
     """Counts by key and scope at the cost of one look-up a request, and in bounded memory."""
 
-    __slots__ = ("_counts", "_folded", "_held")
+    __slots__ = ("_counts", "_entries", "_folded", "_held")
 
-    def __init__(self) -> None:
-        self._counts: dict[tuple[str, Demand], int] = {}
+    def __init__(self, entries: int = _ENTRIES) -> None:
+        self._entries = entries
+        self._counts: dict[tuple[str, Demand], list[int]] = {}  # a list of one, so that adding takes one look-up
         self._held: dict[str, frozenset[str]] = {}
         self._folded: dict[tuple[str, str], int] = {}
 
@@ -31,12 +32,13 @@ class Uses:
         if not isinstance(principal, KeyPrincipal):
             return
         place = principal.key_id, demand
-        if place in self._counts:
-            self._counts[place] += 1
+        count = self._counts.get(place)
+        if count is not None:
+            count[0] += 1
             return
-        if len(self._counts) >= _ENTRIES:
+        if len(self._counts) >= self._entries:
             self._fold()
-        self._counts[place] = 1
+        self._counts[place] = [1]
         self._held[principal.key_id] = principal.scopes
 
     def refused(self, key_id: str) -> None:
@@ -52,7 +54,7 @@ class Uses:
     def _fold(self) -> None:
         counts, self._counts = self._counts, {}
         held, self._held = self._held, {}
-        for (key_id, demand), count in counts.items():
+        for (key_id, demand), (count,) in counts.items():
             for what in (REQUESTS, *demand.used(held[key_id])):
                 self._add(key_id, what, count)
 

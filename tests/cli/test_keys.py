@@ -12,6 +12,7 @@ import pytest
 from gateway.core.records import App, KeyRecord
 from gateway.core.token import Kind, Prefixes, Token, parse_token
 from gateway.core.wishes import DAY
+from gateway.store.contract import REQUESTS
 from tests.cli.conftest import Typing, to_redis
 from tests.support.minting import id_of, keep, stray
 from tests.support.redis_servers import FORGETFUL, Servers, single, with_replica
@@ -242,6 +243,52 @@ def test_rotations_that_are_refused(gateway: Typing, app: App) -> None:
     assert gateway.refused("keys", "rotate", first)["reason"] == "already_rotated"
     assert gateway.refused("keys", "rotate", dead)["reason"] == "key_ended"
     assert gateway.refused("keys", "rotate", gateway.key(app)["id"], "--shutdown", "31d")["reason"] == "wish_invalid"
+
+
+def test_a_narrower_successor(gateway: Typing, app: App) -> None:
+    """The command that the advice names would not work, or would give a key more than it had."""
+    key = gateway.key(app, "--scope", "USER_LINK,USER_DELETE")["id"]
+    assert gateway.refused("keys", "rotate", key, "--scopes", "USER_READ,OFFLOADS_READ")["reason"] == "wish_invalid"
+    assert gateway.refused("keys", "rotate", key, "--scopes", ",")["reason"] == "wish_invalid"
+    told = gateway.told("keys", "rotate", key, "--scopes", "USER_READ,USER_LINK")
+    assert (told["scopes"], len(told["predecessor"]["scopes"])) == (["USER_LINK", "USER_READ"], 3)
+
+
+def test_advice(gateway: Typing, app: App) -> None:
+    """Nobody would be told which scopes and keys are of no use, or what to type then."""
+    assert gateway.typed("keys", "advise").stdout == "There are none.\n"
+    now = time.time_ns() // 1_000_000
+    busy, idle, young = (f"{app.id[:2]}0000000000000{number}" for number in (2, 3, 4))
+    for number, key_id in enumerate((busy, idle, young)):
+        made = now - (1 if key_id == young else 60) * DAY
+        scopes = frozenset({"USER_READ", "USER_LINK"})
+        record = KeyRecord(key_id, app.id, f"key {number}", scopes, bytes(32), made, now + 90 * DAY)
+        gateway.in_store(lambda store, record=record: keep(store, app, record))
+    today = now // DAY
+    counts = {(busy, today - 9, REQUESTS): 2, (busy, today, REQUESTS): 1, (busy, today, "USER_READ"): 1}
+    gateway.in_store(lambda store: store.note_uses(counts))
+
+    told = {each["id"]: each for each in gateway.told("keys", "advise", app.id)}
+
+    assert told.keys() == {busy, idle}
+    assert told[busy] == {
+        "id": busy,
+        "app": app.id,
+        "name": "key 0",
+        "used": ["USER_READ"],
+        "unused": ["USER_LINK"],
+        "idle": False,
+        "last_used_at": None,
+        "days_of_evidence": 10,
+        "command": f"gateway keys rotate {busy} --scopes USER_READ",
+    }
+    assert (told[idle]["idle"], told[idle]["command"]) == (True, f"gateway keys revoke {idle}")
+    table = gateway.typed("keys", "advise").stdout
+    assert "without use: USER_LINK" in table
+    assert "10 days" in table
+    assert gateway.refused("keys", "advise", "5a0000000000000000000fff")["reason"] == "unknown_app"
+    gateway.told(*told[busy]["command"].split()[1:])
+    assert [each["id"] for each in gateway.told("keys", "advise")] == [idle]
 
 
 def test_a_gateway_without_overlap(gateway: Typing, app: App) -> None:

@@ -19,9 +19,10 @@ NOW = 1_700_000_000_000
 APP = App("5a0000000000000000000a01", "demo", "eu")
 
 
-def mailer_to(sink: Sink, timeout: float = 20.0) -> Mailer:
+def mailer_to(sink: Sink, *, timeout: float = 20.0, answer_seconds: float = 20.0) -> Mailer:
     """Sends to that server."""
-    return Mailer(Smtp(host="127.0.0.1", port=sink.port, tls="none", sender="gateway@example.com", timeout=timeout))
+    smtp = Smtp(host="127.0.0.1", port=sink.port, tls="none", sender="gateway@example.com", timeout=timeout)
+    return Mailer(smtp, answer_seconds=answer_seconds)
 
 
 def a_key(name: str) -> KeyRecord:
@@ -91,7 +92,7 @@ async def test_what_the_server_says_is_what_comes_of_it(plan: str, outcome: Outc
     """A mail that was refused for good would be tried for weeks, or one that was put off be given up."""
     async with smtp_server() as sink:
         sink.plans[TO] = [plan]
-        mailer = mailer_to(sink, timeout=0.3 if plan == "silence" else 20.0)
+        mailer = mailer_to(sink, answer_seconds=0.3 if plan == "silence" else 20.0)
         assert await mailer.send(TO, trial(NOW), "5a") == outcome
         assert sink.mails[TO] == []
         assert await mailer.send(TO, trial(NOW), "5a") == SENT

@@ -330,6 +330,24 @@ def test_rotation_works_at_the_cap(ledger: Ledger) -> None:
     create(ledger, wish_for(50))
 
 
+def test_a_narrower_successor(ledger: Ledger) -> None:
+    """A key could be given more by rotating it, which nobody has to be asked for, or not less."""
+    create(ledger, wish_for(1))
+    old = ledger.keys[wish_for(1).id]
+    narrow = replace(wish_for(2), scopes=frozenset(sorted(old.scopes)[1:]))
+    asked = Asked(APP.id, keys=(old.id, narrow.id))
+    wide = replace(narrow, scopes=old.scopes | {"FAKE"})
+    told = refused(
+        ActReason.WISH_INVALID,
+        lambda: ledger.do(asked, lambda seen: lifecycle.rotate_key(seen, old.id, wide, DAY, WHO)),
+    )
+    assert "does not hold FAKE" in told
+    assert ledger.keys[old.id] == old
+    ledger.do(asked, lambda seen: lifecycle.rotate_key(seen, old.id, narrow, DAY, WHO))
+    assert ledger.keys[narrow.id].scopes == narrow.scopes
+    assert ledger.keys[old.id].scopes == old.scopes
+
+
 def test_what_cannot_be_rotated(ledger: Ledger) -> None:
     """A pair would grow to three keys, or a dead key be renewed."""
     first, second, third = wish_for(1), wish_for(2), wish_for(3)

@@ -97,6 +97,7 @@ def test_what_is_due(key: KeyRecord, mark: Mark | None) -> None:
 
 def test_one_claim_at_a_time(ledger: Ledger) -> None:
     """Two gateways would send the same mail."""
+    made_at = ledger.now
     assert claimed(ledger)
     assert not claimed(ledger, "two")
     assert not claimed(ledger)
@@ -104,7 +105,7 @@ def test_one_claim_at_a_time(ledger: Ledger) -> None:
     assert not claimed(ledger, "two")
     ledger.now += 1  # whoever had it has died
     assert claimed(ledger, "two")
-    assert the_row(ledger) == Notice(WANTED, NoticeState.CLAIMED, "two", ledger.now + LEASE, 2, ledger.now)
+    assert the_row(ledger) == Notice(WANTED, NoticeState.CLAIMED, "two", ledger.now + LEASE, 2, ledger.now, made_at)
     assert not settled(ledger, SENT)
     assert settled(ledger, SENT, "two")
 
@@ -166,7 +167,8 @@ def test_a_leak_is_told_once_for_each_opening(ledger: Ledger) -> None:
     proven = replace(told, proven=True, ends=True)
     ledger.do(asked, lambda seen: incidents.report(seen, proven, WHO))
     assert not claimed(ledger, wanted=replace(wanted, recipient="dev_01"))  # of the opening before
-    assert claimed(ledger, wanted=replace(wanted, occasion=ledger.now))
+    assert not claimed(ledger, wanted=replace(wanted, occasion=ledger.now))  # which said that it goes on working
+    assert claimed(ledger, wanted=replace(wanted, mark=Mark.LEAK_ENDED, occasion=ledger.now))
     del ledger.items[ItemKind.INCIDENT, told.incident_id]
     assert not claimed(ledger, wanted=replace(wanted, recipient="dev_01"))
 
@@ -187,6 +189,7 @@ ROWS = st.builds(
     st.text(max_size=9),
     st.integers(0, 1 << 52),
     st.integers(0, 99),
+    st.integers(0, 1 << 52),
     st.integers(0, 1 << 52),
     st.text(max_size=9),
     st.integers(0, 999),
@@ -210,7 +213,7 @@ def test_each_row_is_one_persons_occasion(one: Notice, other: Notice) -> None:
 
 
 def _texts() -> list[Any]:
-    whole = json.loads(item_of(Notice(WANTED, NoticeState.SENT, "h", 1, 1, 1)).text)
+    whole = json.loads(item_of(Notice(WANTED, NoticeState.SENT, "h", 1, 1, 1, 1)).text)
     missing = [{name: value for name, value in whole.items() if name != left_out} for left_out in whole]
     others = [{**whole, name: other} for name in whole for other in (None, [], True, 1.5)]
     return [None, 1, [], {}, "x", *missing, *others, {**whole, "more": 1}]
@@ -219,7 +222,7 @@ def _texts() -> list[Any]:
 @pytest.mark.parametrize("text", _texts(), ids=str)
 def test_damage_is_told(text: object) -> None:
     """A damaged row would be taken for one that nobody has sent, and the mail be sent again."""
-    row = Notice(WANTED, NoticeState.SENT, "h", 1, 1, 1)
+    row = Notice(WANTED, NoticeState.SENT, "h", 1, 1, 1, 1)
     with pytest.raises(ValueError, match="not a notice"):
         notice_of(replace(item_of(row), text=json.dumps(text)))
     with pytest.raises(ValueError, match="not a notice"):

@@ -55,7 +55,7 @@ SPARE: list[Portable] = [
     UserTokenRecord("f" * 64, APP_ID, "someone", VERIFIER, 0, 1),
     UserTokenRecord("f" * 64, APP_ID, "someone", VERIFIER, 0, 1, shutdown_at=9, family="f" * 64),
     User("deleted", APP_ID, cut_at=DELETED),
-    notice_item(Notice(WANTED, NoticeState.SENT, "a holder", 0, 1, 1000)),
+    notice_item(Notice(WANTED, NoticeState.SENT, "a holder", 0, 1, 1000, made_at=900)),
     token_item(DeveloperToken("5a01", APP_ID, "dev_00", VERIFIER, 1, 2, "operator:ada", 3)),
     Numbered(CHAIN, 1, AuditEvent(0, AuditAction.STORE_IMPORTED, "", "", "")),
     Seal(CHAIN, 1, 1, 0, ""),

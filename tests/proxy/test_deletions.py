@@ -103,11 +103,12 @@ class Troubled:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """One place for all tests of this file."""
-    upstream, store = Upstream(), Troubled()
+    upstream = Upstream()
+    store: Any = Troubled()
     async with Scripted(upstream.script) as peer:
         directory = tmp_path_factory.mktemp("deleting")
         overrides = {"timeouts.first_byte": 0.4}
-        async with running(directory, overrides, upstream_url=peer.url, store=store) as gateway:  # type: ignore[arg-type]
+        async with running(directory, overrides, upstream_url=peer.url, store=store) as gateway:
             yield Place(gateway, upstream, store)
 
 
@@ -303,11 +304,12 @@ async def test_the_store_is_away(place: Place, size: int) -> None:
 
 async def test_what_is_left_at_the_end_is_told(tmp_path: Path) -> None:
     """A gateway could stop and take with it that a deleted user's tokens still work."""
-    upstream, store = Upstream(counted(GONE)), Troubled()
+    upstream = Upstream(counted(GONE))
+    store: Any = Troubled()
     with capture_logs() as logs:
         async with (
             Scripted(upstream.script) as peer,
-            running(tmp_path, upstream_url=peer.url, store=store) as gateway,  # type: ignore[arg-type]
+            running(tmp_path, upstream_url=peer.url, store=store) as gateway,
         ):
             store.away = True
             async with wire(gateway) as client:
@@ -335,13 +337,13 @@ async def test_several_at_once(place: Place) -> None:
     """One deletion that failed would keep the tokens of the others alive, or end its own user's."""
     (one, of_one), (two, of_two), (three, of_three) = [await place.a_user() for _ in range(3)]
     query = (
-        "mutation ($a: String, $b: String) { ...F c: delete_user(user_id: %s) { request_id } }"
+        "mutation ($a: String, $b: String, $c: String) { ...F c: delete_user(user_id: $c) { request_id } }"
         " fragment F on Mutation { a: delete_user(user_id: $a) { request_id } b: delete_user(user_id: $b)"
-        " { request_id } }" % json.dumps(three)
+        " { request_id } }"
     )
     told = {"data": {"a": {"request_id": "1"}, "b": None, "c": None}, "errors": [{"message": "no", "path": ["b"]}]}
     place.upstream.answer, place.upstream.then = counted(json.dumps(told).encode()), "stay"
-    body = message(query, variables={"a": one, "b": two})
+    body = message(query, variables={"a": one, "b": two, "c": three})
     answer = await place.gateway.ask(body, token=place.gateway.keys["USER_DELETE"])
     assert answer.status == 200
     assert [await place.ended(token) for token in (of_one, of_two, of_three)] == [True, False, True]

@@ -24,7 +24,6 @@ ROUTES = [
     ("POST", "/v2/users/abc/link", "USER_READ", 403, "scope_missing"),
     ("POST", "/v2/users/abc/link", "user", 403, "keys_only"),
     ("POST", "/v2/users/abc/link", None, 401, "credential_missing"),
-    ("DELETE", f"/users/{OWN_USER}", "user", 200, None),
     ("DELETE", f"/users/{OTHER_USER}", "user", 403, "not_own_data"),
     ("DELETE", f"/users/{OTHER_USER}", "USER_DELETE", 200, None),
     ("DELETE", f"/users/{OTHER_USER}", "USER_READ", 403, "scope_missing"),

@@ -14,7 +14,7 @@ from gateway.proxy.issuer_keys import KEPT, PACE, IssuerKeys
 from gateway.proxy.jwks_sources import from_url
 from tests.support.jwks_server import CA, JwksServer, answering, never, serving_keys
 from tests.support.jwts import private, public, published
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 START = 1_000_000_000
 
@@ -29,9 +29,12 @@ class Desk:
     keys: IssuerKeys = field(init=False)
 
     def __post_init__(self) -> None:
-        trust = ssl.create_default_context(cafile=str(CA))
-        source = from_url(self.server.url, trust, seconds=0.5)
-        self.keys = IssuerKeys("mobile", source, lambda: self.now, self.ended.append)
+        self.keys = self.made(seconds=0.5)
+
+    def made(self, seconds: float) -> IssuerKeys:
+        """Keys for which an answer may take so long."""
+        source = from_url(self.server.url, ssl.create_default_context(cafile=str(CA)), seconds)
+        return IssuerKeys("mobile", source, lambda: self.now, self.ended.append)
 
     async def found(self, kid: str) -> str | None:
         """What a key is for, None if the issuer has none, or why nobody can tell."""
@@ -173,11 +176,29 @@ async def test_keys_are_refreshed_before_they_are_needed(desk: Desk) -> None:
     await eventually(lambda: desk.server.asked >= 3)
     desk.server.misbehave = answering(500)
     await eventually(lambda: list(desk.keys.warnings()) != [])
-    asked = desk.server.asked
-    desk.server.misbehave = never
-    fetching = asyncio.create_task(desk.keys.refresh())
-    await eventually(lambda: desk.server.asked == asked + 1)
     running.cancel()
-    await asyncio.wait({running, fetching})
+    await asyncio.wait({running})
+
+
+async def test_keys_that_could_not_be_had_are_tried_again_soon(desk: Desk) -> None:
+    """An issuer that was away for a moment would be taken for away for minutes."""
+    desk.server.misbehave = answering(500)
+    running = asyncio.create_task(desk.keys.run(every=60.0, pace=0.01))
+    await eventually(lambda: desk.server.asked >= 3)
+    desk.server.misbehave = None
+    await eventually(lambda: list(desk.keys.warnings()) == [])
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_nothing_is_fetched_after_the_end(desk: Desk) -> None:
+    """A gateway that is told to stop would wait for an issuer that says nothing."""
+    desk.server.misbehave = never
+    desk.keys = desk.made(seconds=3600.0)
+    running = asyncio.create_task(desk.keys.run())
+    waiting = asyncio.create_task(desk.keys.refresh())
+    await eventually(lambda: desk.server.asked == 1)
+    running.cancel()
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.wait({running, waiting})
     assert running.cancelled()
-    assert await desk.found("rsa") == "RS256"

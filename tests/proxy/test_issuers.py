@@ -15,6 +15,7 @@ from gateway.core.records import Fault
 from gateway.proxy.issuer_keys import KEPT
 from gateway.proxy.issuers import Issuers, Vouched, issuers_of
 from gateway.settings.issuers import Issuer
+from tests.support.examples import many
 from tests.support.jwts import APP, AUDIENCE, ISSUER, USER, b64, claims, published, token
 
 NOW = 1_000_000  # seconds
@@ -70,6 +71,7 @@ def test_nothing_is_proven_for_longer_than_the_key_is_known(issuers: Issuers) ->
 CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ \n"
 
 
+@many
 @given(st.sampled_from(["rsa", "ec", "ed"]), st.data())
 def test_any_other_text_proves_nothing(issuers: Issuers, by: str, data: st.DataObject) -> None:
     """Somebody could change a good token, into another user's or into a second one that is not known to have ended."""

@@ -18,7 +18,7 @@ from gateway.core.audit import AuditAction, AuditEvent
 from gateway.core.codes import CODE_LIFETIME
 from gateway.core.records import App
 from gateway.core.wishes import DAY
-from gateway.store.contract import Store, StoreUnavailable
+from gateway.store.contract import REQUESTS, Store, StoreUnavailable
 from gateway.store.open import open_store
 from tests.support.minting import a_key, a_user_token, an_app, id_of, keeper, now, stray
 from tests.support.running import Answer, Running, running
@@ -184,6 +184,19 @@ async def test_the_longest_external_id(gateway: Running) -> None:
         '{"external_id":"a"}', token=gateway.keys["USER_LINK"], target=AUTH_CODE, headers=headers
     )
     assert answer.status == 415
+
+
+async def test_a_code_counts_as_a_use_of_its_scope(tmp_path: Path) -> None:
+    """A key that registers users every day would be called unused, and its scope be taken from it."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    async with running(tmp_path, store=open_store(url, create=True)) as gateway:
+        key_id = id_of(gateway.keys["USER_LINK"])
+        for _ in range(2):
+            await code_for(gateway)
+    store = open_store(url)
+    counted = {what: count for (_, _, what), count in (await store.uses([key_id])).items()}
+    await store.close()
+    assert counted == {REQUESTS: 2, "USER_LINK": 2}
 
 
 # Registration ---------------------------------------------------------------------------------------------------------

@@ -1,22 +1,19 @@
 """What keys are used for: counted by what was really demanded, in bounded memory."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from gateway.core.policy import Demanded, Need
 from gateway.core.principal import KeyPrincipal, UserPrincipal
 from gateway.core.routing import RouteRule
-from gateway.proxy import uses as module
+from gateway.core.wishes import DAY
 from gateway.proxy.uses import Uses
 from gateway.store.contract import REFUSED, REQUESTS
+from gateway.store.open import open_store
 from tests.support.minting import a_key, id_of, now, revoke
-from tests.support.running import OWN, Running, message, running
+from tests.support.running import OWN, message, running
 from tests.support.vectors import NEVER
-
-DAY = 86_400_000
 
 
 def key(key_id: str, *scopes: str) -> KeyPrincipal:
@@ -59,40 +56,51 @@ def test_counts_add_up() -> None:
     assert uses.take(1) == {("5a01", 1, REQUESTS): 4, ("5a01", 1, "A"): 4, ("5a02", 1, REFUSED): 1}
 
 
+class Asked:
+    """What a request demands, which keeps how often it was looked at."""
+
+    looked = 0
+
+    def used(self, held: frozenset[str]) -> frozenset[str]:
+        Asked.looked += 1
+        return held
+
+
 def test_memory_is_bounded() -> None:
     """Whoever asks for something else each time would fill the memory."""
-    uses = Uses()
-    for _ in range(2 * module._ENTRIES + 1):
-        uses.allowed(key("5a01", "A"), demanding([{"A"}]))
-    assert len(uses._counts) <= module._ENTRIES
-    assert uses.take(1)["5a01", 1, "A"] == 2 * module._ENTRIES + 1
+    uses, asked = Uses(entries=3), 100
+    for number in range(asked):
+        uses.allowed(key("5a01", "A"), Asked())
+        assert number - Asked.looked < 3
+    assert uses.take(1)["5a01", 1, "A"] == asked
 
 
-@pytest_asyncio.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[Running]:
-    """A gateway of its own, whose counts start at none."""
-    async with running(tmp_path) as started:
-        yield started
-
-
-async def test_what_a_gateway_counts(gateway: Running) -> None:
-    """Advice would be given on counts that say nothing of the requests."""
-    token = gateway.keys["all"]
-    ended = await a_key(gateway.store, gateway.owner)
-    await revoke(gateway.store, ended)
-    for _ in range(3):
-        assert (await gateway.ask(OWN, token=token)).status == 200
-    assert (await gateway.ask(message("{ moment_definitions { id } }"), token=token)).status == 200
-    assert (await gateway.ask("", token=token, method="GET", target="/v2/users/5a01")).status == 200
-    assert (await gateway.ask(message("{ nothing }"), token=token)).status != 503
-    assert (await gateway.ask(OWN, token=gateway.keys["OFFLOADS_READ"])).status == 403
-    assert (await gateway.ask(OWN, token=ended)).status == 401
-    assert (await gateway.ask(OWN, token=ended[:-8] + "00000000")).status == 401
-    taken = gateway.app._take_counts()
-    day = now() // DAY
-    mine = id_of(token)
-    assert taken == {
-        (mine, day, REQUESTS): 5,
-        (mine, day, "USER_READ"): 4,
+async def test_what_a_gateway_counts(tmp_path: Path) -> None:
+    """Advice would be given on counts that say nothing of the requests, or a restart lose them."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    async with running(tmp_path, store=open_store(url, create=True)) as gateway:
+        token = gateway.keys["all"]
+        ended = await a_key(gateway.store, gateway.owner)
+        await revoke(gateway.store, ended)
+        asking = [
+            (OWN, token, 200),
+            (OWN, token, 200),
+            (message("{ moment_definitions { id } }"), token, 200),
+            (message("{ nothing }"), token, 200),  # is refused, as a fault of the document
+            (OWN, gateway.keys["OFFLOADS_READ"], 403),
+            (OWN, gateway.user_token, 200),
+            (OWN, ended, 401),
+            (OWN, ended[:-8] + "00000000", 401),
+        ]
+        for body, presented, status in asking:
+            assert (await gateway.ask(body, token=presented)).status == status
+        assert (await gateway.ask("", token=token, method="GET", target="/v2/users/5a01")).status == 200
+    store = open_store(url)
+    day, other = now() // DAY, gateway.keys["OFFLOADS_READ"]
+    counts = await store.uses([id_of(each) for each in (token, ended, other)])
+    await store.close()
+    assert counts == {
+        (id_of(token), day, REQUESTS): 4,
+        (id_of(token), day, "USER_READ"): 3,
         (id_of(ended), day, REFUSED): 1,
     }

@@ -15,6 +15,7 @@ from gateway.core.audit import AuditAction
 from gateway.core.ledger import Act, Changes, Snapshot
 from gateway.core.records import DELETED, KeyRecord, Role, User, UserTokenRecord, works
 from gateway.store.contract import Store, StoreBroken, StoreUnavailable
+from gateway.store.database import connect, erase, transaction
 from gateway.store.open import open_store
 from tests.store import acts, crashing, suite
 from tests.store.acts import do, look
@@ -232,6 +233,16 @@ async def test_the_next_sweep_erases_what_a_command_could_not(place: Place, path
         assert the_erased(path)
         await store.sweep()
         assert the_erased(path) == []
+
+
+def test_an_erasing_that_fails_is_said(made: Path) -> None:
+    """An act that was kept would be reported as failed, or the erasing not be tried again."""
+    with closing(connect(made, mode="rw", patience=1)) as database:
+        with transaction(database):
+            database.execute("UPDATE app SET name = 'another'")
+            assert not erase(database)
+        assert erase(database)
+        assert database.execute("PRAGMA busy_timeout").fetchall() == [(1000,)]
 
 
 async def test_an_address_that_was_removed_is_in_no_file(place: Place, path: Path) -> None:

@@ -1,6 +1,6 @@
 """docs/settings.md, made from the models. `UPDATE_DOCS=1 pytest tests/settings/test_settings_doc.py` writes it anew."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -39,7 +39,6 @@ _NAMES = {int: "whole number", float: "number", bool: "true or false", str: "tex
 def document() -> str:
     """The whole page."""
     single = {name: field for name, field in Settings.model_fields.items() if _section(field) is None}
-    sections = {name: section for name, field in Settings.model_fields.items() if (section := _section(field))}
     return "\n".join(
         [
             _HEAD,
@@ -48,13 +47,25 @@ def document() -> str:
             _table("Each route", Route, "routes[]."),
             _table("Each issuer", Issuer, "issuers.NAME."),
             _table("Each of `api.operators`", Operator, "api.operators[]."),
-            *(_table(f"`{name}`", section, f"{name}.") for name, section in sections.items()),
+            *(_table(f"`{name}`", section, f"{name}.") for name, section in _sections("", Settings)),
         ]
     )
 
 
+def _sections(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The sections in a section, and those in them, less those that hold nothing but sections."""
+    for name, field in model.model_fields.items():
+        section = _section(field)
+        if section is None:
+            continue
+        if not all(map(_section, section.model_fields.values())):
+            yield prefix + name, section
+        yield from _sections(f"{prefix}{name}.", section)
+
+
 def _table(title: str, model: type[BaseModel], prefix: str) -> str:
-    return _rows(title, model.__doc__ or "", model.model_fields, prefix)
+    own = {name: field for name, field in model.model_fields.items() if _section(field) is None}
+    return _rows(title, model.__doc__ or "", own, prefix)
 
 
 def _rows(title: str, about: str, fields: Mapping[str, FieldInfo], prefix: str) -> str:
@@ -73,7 +84,8 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _section(field: FieldInfo) -> type[BaseModel] | None:
-    return field.annotation if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel) else None
+    kinds = get_args(field.annotation) if get_origin(field.annotation) in (Union, UnionType) else (field.annotation,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _default(name: str, field: FieldInfo) -> str:

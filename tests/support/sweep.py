@@ -15,9 +15,9 @@ class Sweep:
         self._secrets: set[str] = set()
 
     def add(self, place: Path, tokens: Iterable[str]) -> None:
-        """Search this directory for these tokens in the end."""
+        """Search this directory for these tokens, and authentication codes, in the end."""
         self._places.append(place)
-        self._secrets.update(token.partition(".")[2] for token in tokens)
+        self._secrets.update(token.partition(".")[2] or token[24:] for token in tokens)
 
     def found(self) -> list[str]:
         """Every file that holds the secret half of a token."""

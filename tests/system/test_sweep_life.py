@@ -54,6 +54,20 @@ async def answered(url: str, tokens: list[str], file: Path) -> set[int]:
     return statuses
 
 
+async def registered(url: str, key: str) -> list[str]:
+    """What is given out while a user is registered and its token refreshed, and another code that nobody spends."""
+    given = [key]
+    steps = [("/users/auth-code", 0, {"external_id": "b"}), ("/users/auth-code", 0, {"external_id": "a"})]
+    async with ClientSession() as session:
+        for path, by, body in [*steps, ("/users", 2, None), ("/users/token", 3, None), ("/users/token", 3, None)]:
+            async with session.post(
+                url + path, json=body or {}, headers={"Authorization": f"Bearer {given[by]}"}
+            ) as answer:
+                told = await answer.json()
+                given.append(told.get("authentication_code") or told["token"])
+    return given
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 async def test_no_secret_is_left_anywhere(tmp_path: Path, sweep: Sweep, kind: str) -> None:
     """Whoever reads a backup, a log, or the store itself would have somebody's key."""
@@ -67,6 +81,7 @@ async def test_no_secret_is_left_anywhere(tmp_path: Path, sweep: Sweep, kind: st
             of_app = (*CONFIG, "--app", app)
             key = await made(tmp_path, "keys", "create", *of_app, "--name", "reader", "--scope", "USER_READ")
             successor = await made(tmp_path, "keys", "rotate", *CONFIG, key["id"])
+            linking = await made(tmp_path, "keys", "create", *of_app, "--name", "linking", "--scope", "USER_LINK")
             revoked = await made(tmp_path, "keys", "create", *of_app, "--name", "gone", "--scope", "USER_READ")
             user = await made(tmp_path, "users", "create", *of_app, "--external-id", "customer-17")
             row = [legacy.partition(".")[0], hashlib.sha256(legacy.encode()).hexdigest(), app, "old", "USER_READ"]
@@ -93,6 +108,7 @@ async def test_no_secret_is_left_anywhere(tmp_path: Path, sweep: Sweep, kind: st
                 serving = await gateway.event("serving")
                 statuses = await answered(serving["url"], tokens, tmp_path / "answers.txt")
                 assert statuses == {200, 400, 401, 403}
+                sweep.add(tmp_path, await registered(serving["url"], linking["token"]))
                 async with ClientSession() as session:
                     for path in ("ready", "metrics"):
                         async with session.get(f"{serving['admin_url']}/{path}") as answer:

@@ -86,7 +86,7 @@ class Api:
         except ActRefused as refused:
             response = self._problem(of_refusal(refused))
         except StoreUnavailable as error:
-            _LOG.warning("api without store", error=str(error), exc_info=error.__cause__)
+            _LOG.warning("api without store", error=str(error), exc_info=_damage(error))
             response = self._problem(Problem(Code.OUTCOME_UNKNOWN if error.unknown else Code.STORE_UNAVAILABLE))
         except Exception as error:  # noqa: BLE001 - a fault of ours is answered, and told in the log
             _LOG.error("internal error", error=type(error).__name__, exc_info=error)
@@ -208,6 +208,11 @@ class Api:
         if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
             response.headers["Retry-After"] = "1"
         return response
+
+
+def _damage(error: StoreUnavailable) -> BaseException | None:
+    """What to mend, where somebody must."""
+    return error.__cause__ if isinstance(error, StoreBroken) else None
 
 
 async def _expected(_: web.Request) -> None:

@@ -57,11 +57,6 @@ class Reply:
     repeated: bool = False
 
 
-def told(model: BaseModel) -> Reply:
-    """An answer."""
-    return Reply(model.model_dump_json().encode())
-
-
 def tagged(model: BaseModel) -> Reply:
     """A record, with its ETag."""
     body = model.model_dump_json().encode()

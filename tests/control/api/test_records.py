@@ -6,9 +6,10 @@ from typing import Any, Final
 
 import pytest
 
-from gateway.core.ledger import Act, Changes
+from gateway.core.ledger import Act, Asked, Changes
 from gateway.core.notices import Channel, Mark, Notice, NoticeState, Wanted, item_of
 from gateway.core.people import developer_id
+from gateway.core.records import User
 from gateway.core.wishes import DAY
 from gateway.store.open import open_store
 from tests.support.managing import DEVELOPER, OPERATOR, OPERATOR_TOKEN, SPECTATOR, STRANGER, Managed, email, managed
@@ -145,6 +146,20 @@ async def test_a_list_is_walked_whole_while_it_changes(either: Managed, kind: st
     assert {str(each) for each in before} <= set(shown)
 
 
+async def test_a_long_list_is_walked_whole(api: Managed) -> None:
+    """Users beyond the first few thousand would be seen by nobody."""
+    users = tuple(User(f"{number:05d}", api.ours.id) for number in range(5_001))
+    asked = Asked(api.ours.id, more_users=tuple(user.id for user in users))
+    await api.store.act([Act(asked, lambda _: Changes(users=users))])
+    seen: list[str] = []
+    cursor = ""
+    for _ in range(6):
+        page = (await api.ask(SPECTATOR, "GET", f"/apps/{api.ours.id}/users?limit=1000{cursor}")).json
+        seen += [user["id"] for user in page["items"]]
+        cursor = f"&cursor={page['next']}"
+    assert (page["next"], seen) == (None, [user.id for user in users])
+
+
 async def test_a_cursor_is_good_for_its_own_list_and_caller(api: Managed) -> None:
     """Somebody would go on in a list that is not theirs, or count what others do by the numbers in a cursor."""
     for _ in range(3):
@@ -243,7 +258,8 @@ async def test_who_was_told_is_listed(either: Managed) -> None:
     key = await either.make_key()
     person = developer_id(email(DEVELOPER))
     wanted = Wanted(either.ours.id, key["id"], Mark.ONE_WEEK, person, Channel.EMAIL)
-    row = Notice(wanted, NoticeState.FAILED, "holder", 0, 3, 1_700_000_000_000, "refused", 550)
+    at = 1_700_000_000_000
+    row = Notice(wanted, NoticeState.FAILED, "holder", 0, 3, changed_at=at, made_at=at, error="refused", code=550)
     await either.store.act([Act(wanted.asked, lambda _: Changes(items=(item_of(row),)))])
 
     listed = (await either.ask(SPECTATOR, "GET", f"/apps/{either.ours.id}/reminders")).json["items"]

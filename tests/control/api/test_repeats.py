@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.ledger import Act, ActRefused, Done
 from gateway.core.records import Role
-from gateway.store.contract import Store
+from gateway.store.contract import Store, StoreUnavailable
 from tests.support.managing import DEVELOPER, OPERATOR, SPECTATOR, STRANGER, Managed, Told, email, served
 
 KEY: Final = {"name": "k", "scopes": ["USER_READ"]}
@@ -143,11 +143,13 @@ async def test_spectators_repeat_nothing(api: Managed) -> None:
     assert answer.status == 403
 
 
-class Unconfirmed:
-    """A store whose replica is too late to say that it has what was done, for as long as it is told to be."""
+class Faulty:
+    """A store whose replica is `late` to say that it has what was done, or that does something and has `lost` the
+    answer, once."""
 
     def __init__(self, store: Store) -> None:
-        self.late = True
+        self.late = False
+        self.lost = False
         self._store = store
 
     def __getattr__(self, name: str) -> object:
@@ -155,12 +157,15 @@ class Unconfirmed:
 
     async def act(self, acts: Sequence[Act]) -> list[Done | ActRefused]:
         outcomes = await self._store.act(acts)
+        if self.lost:
+            self.lost = False
+            raise StoreUnavailable("The connection was cut.", unknown=True)
         return [replace(each, replicated=not self.late) if isinstance(each, Done) else each for each in outcomes]
 
 
 async def test_what_no_replica_has_may_be_asked_for_again(api: Managed) -> None:
     """A client would be told for a day of a key that was ended at once, and have none."""
-    late = Unconfirmed(api.store)
+    late = Faulty(api.store)
     async with served(cast("Store", late)) as url:
         for path, body in ((f"/apps/{api.ours.id}/keys", KEY), ("/developer-tokens", {})):
             late.late = True
@@ -169,6 +174,25 @@ async def test_what_no_replica_has_may_be_asked_for_again(api: Managed) -> None:
             late.late = False
             made = await api.ask(DEVELOPER, "POST", path, body, headers={"Idempotency-Key": path}, url=url)
             assert (made.status, made.json["disclosed"]) == (201, False)
+
+
+async def test_a_request_is_no_repeat_of_itself(api: Managed) -> None:
+    """A client would get no token, as the store had lost an answer and was asked again."""
+    losing = Faulty(api.store)
+    keys = f"/apps/{api.ours.id}/keys"
+    async with served(cast("Store", losing)) as url:
+        for path, body in ((keys, KEY), ("/developer-tokens", {})):
+            losing.lost = True
+            made = await api.ask(DEVELOPER, "POST", path, body, headers={"Idempotency-Key": path}, url=url)
+            assert (made.status, made.json["disclosed"]) == (201, False)
+        assert await keys_of(api) == 1
+        key = (await api.ask(DEVELOPER, "GET", keys)).json["items"][0]["id"]
+        tag = (await api.ask(DEVELOPER, "GET", f"{keys}/{key}")).headers["ETag"]
+        losing.lost = True
+        renamed = await api.ask(
+            DEVELOPER, "PATCH", f"{keys}/{key}", {"name": "new"}, headers={"If-Match": tag}, url=url
+        )
+        assert (renamed.status, renamed.json["name"]) == (200, "new")
 
 
 async def _events(api: Managed) -> int:

@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from gateway.core.ledger import Act, Asked, Changes, Item, ItemKind
 from tests.support.managing import DEVELOPER, NOBODY, OPERATOR, Managed
 
 GOOD: Final = {"name": "k", "scopes": ["USER_READ"]}
@@ -105,6 +106,43 @@ async def test_no_body_of_a_stranger_is_asked_for(api: Managed) -> None:
     writer.transport.abort()
     assert answer.startswith(b"HTTP/1.1 401 ")
     assert b"onnection: close" in answer
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "place"),
+    [
+        ({"If-Match": "x"}, 400, "header/If-Match"),
+        ({"If-Match": '"a" "b"'}, 400, "header/If-Match"),
+        ({"If-Match": '"a", W/"b"'}, 412, None),
+        ({"Expect": "the-best"}, 417, None),
+    ],
+)
+async def test_headers(api: Managed, headers: Mapping[str, str], status: int, place: str | None) -> None:
+    """A client's condition would be passed over, and its change done all the same."""
+    key = await api.make_key()
+    answer = await api.ask(
+        DEVELOPER, "PATCH", f"/apps/{api.ours.id}/keys/{key['id']}", {"name": "new"}, headers=headers
+    )
+    assert answer.status == status
+    if place:
+        assert answer.json["faults"][0]["place"] == place
+
+
+async def test_a_body_where_none_is_wanted_is_told(api: Managed) -> None:
+    """A client would believe that what it sent was heeded."""
+    key = await api.make_key()
+    path = f"/apps/{api.ours.id}/keys/{key['id']}/revoke"
+    assert (await api.ask(DEVELOPER, "POST", path, {"why": "leaked"})).status == 400
+    assert (await api.ask(DEVELOPER, "POST", path, {})).status == 200
+
+
+async def test_damage_in_the_store_is_not_the_clients_fault(api: Managed) -> None:
+    """A client would be told that a leak was never reported."""
+    item = Item(ItemKind.INCIDENT, f"{api.ours.id[:2]}inc{'0' * 16}", api.ours.id, "rubbish")
+    await api.store.act([Act(Asked(api.ours.id, items=(item.key,)), lambda _: Changes(items=(item,)))])
+    for path in ("/incidents", f"/incidents/{item.id}"):
+        answer = await api.ask(DEVELOPER, "GET", f"/apps/{api.ours.id}{path}")
+        assert (answer.status, answer.code) == (503, "store_unavailable")
 
 
 async def test_the_document_is_there_for_everybody(api: Managed) -> None:
