@@ -29,6 +29,7 @@ class Mailer:
 
     def __init__(self, settings: Smtp, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._settings = settings
+        self._sender = settings.sender or ""  # which is there wherever there is a host
         self._answer_seconds = answer_seconds
         self._password = None if settings.password_file is None else _secret(settings.password_file)
         self._context = None if settings.ca_file is None else ssl.create_default_context(cafile=str(settings.ca_file))
@@ -45,7 +46,7 @@ class Mailer:
         try:
             async with client:
                 let_in = True
-                await client.mail(self._settings.sender)
+                await client.mail(self._sender)
                 await client.rcpt(to)
                 await client.data(self._message(to, letter, notice_id), timeout=self._answer_seconds)
         except aiosmtplib.SMTPResponseException as error:
@@ -74,10 +75,10 @@ class Mailer:
 
     def _message(self, to: str, letter: Letter, notice_id: str) -> bytes:
         message = EmailMessage(policy=_POLICY)
-        message["From"] = self._settings.sender
+        message["From"] = self._sender
         message["To"] = to
         message["Subject"] = letter.subject
-        message["Message-ID"] = f"<{notice_id}@{self._settings.sender.rpartition('@')[2]}>"
+        message["Message-ID"] = f"<{notice_id}@{self._sender.rpartition('@')[2]}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday answers it
         message.set_content(letter.text)
         message.add_alternative(letter.html, subtype="html")

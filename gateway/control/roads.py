@@ -35,20 +35,20 @@ def roads_from(settings: Reminders) -> Roads:
     """The roads that the settings describe. Raises `RoadsFaulty`."""
     faults: list[str] = []
     mailer, hooks = None, []
-    if settings.smtp is not None:
+    if settings.smtp.host is not None:
         try:
             mailer = Mailer(settings.smtp)
         except (OSError, UnicodeDecodeError) as error:
             faults.append(f"reminders.smtp: {_named(error)}")
-    for webhook in settings.webhooks:
+    for name, webhook in settings.webhooks.items():
         try:
             sender = WebhookSender(webhook)
         except SecretInvalid as error:
-            faults.append(f"reminders.webhooks.{webhook.name}: {webhook.secret_file}: {error}.")
+            faults.append(f"reminders.webhooks.{name}: {webhook.secret_file}: {error}.")
         except (OSError, UnicodeDecodeError) as error:
-            faults.append(f"reminders.webhooks.{webhook.name}: {_named(error)}")
+            faults.append(f"reminders.webhooks.{name}: {_named(error)}")
         else:
-            hooks.append(Hook(webhook.name, sender, None if webhook.apps is None else frozenset(webhook.apps)))
+            hooks.append(Hook(name, sender, None if webhook.apps is None else frozenset(webhook.apps)))
     if faults:
         raise RoadsFaulty("\n".join(faults))
     return Roads(mailer, tuple(hooks))

@@ -82,7 +82,7 @@ class WebhookSender:
             family, kind, protocol, _, (address, *_) = info
             if not is_allowed(address, self._settings.allow_networks):
                 refused.append(address)
-                raise NotPublic(f"the webhook {self._settings.name} leads to an address that is not public")
+                raise NotPublic("a webhook leads to an address that is not public")
             return socket.socket(family, kind, protocol)
 
         return made
@@ -107,7 +107,9 @@ def is_allowed(address: str, networks: Sequence[Network]) -> bool:
         plain = plain.ipv4_mapped or plain.sixtofour or (plain.teredo or (None, None))[1] or _nat64(plain) or plain
     if any(plain.version == network.version and plain in network for network in networks):
         return True
-    return plain.is_global and not plain.is_multicast
+    # Site-local addresses and the ones kept for later count as global there.
+    local = plain.is_multicast or plain.is_reserved or getattr(plain, "is_site_local", False)
+    return plain.is_global and not local
 
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052

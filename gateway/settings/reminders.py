@@ -1,6 +1,7 @@
 """Who is told of keys that end and of leaks, and how: by mail, by webhooks."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -38,15 +39,20 @@ def _name(text: str) -> str:
     return text
 
 
-class Smtp(Section):
-    """The server that takes mails."""
+WebhookName = Annotated[str, AfterValidator(_name)]
 
-    host: Annotated[str, AfterValidator(_host)] = Field(description="The server that takes mails.")
+
+class Smtp(Section):
+    """The server that takes mails; without a host no mails are sent."""
+
+    host: Annotated[str, AfterValidator(_host)] | None = Field(default=None, description="The server that takes mails.")
     port: Annotated[int, Field(strict=True, ge=1, le=65_535)] = Field(default=587, description="Its port.")
     tls: Literal["starttls", "tls", "none"] = Field(
         default="starttls", description="`starttls` on port 587, `tls` from the first byte on 465, `none` on loopback."
     )
-    sender: Annotated[str, AfterValidator(_sender)] = Field(description="The address that mails come from.")
+    sender: Annotated[str, AfterValidator(_sender)] | None = Field(
+        default=None, validate_default=True, description="The address that mails come from; needed with `host`."
+    )
     username: str | None = Field(default=None, description="The user to log in as.")
     password_file: Path | None = Field(default=None, description="A file with that user's password.")
     ca_file: Path | None = Field(
@@ -55,18 +61,26 @@ class Smtp(Section):
     # RFC 5321 4.5.3.2 allows servers ten minutes; two mails of a gateway must not wait for each other that long.
     timeout: Seconds = Field(default=20.0, description="How long one step of a mail may take.")
 
+    @field_validator("sender")
+    @classmethod
+    def _goes_with_a_server(cls, sender: str | None, info: ValidationInfo) -> str | None:
+        if sender is None and info.data.get("host") is not None:
+            raise ValueError("is needed beside reminders.smtp.host")
+        return sender
+
     @field_validator("password_file")
     @classmethod
     def _has_a_user(cls, file: Path | None, info: ValidationInfo) -> Path | None:
         if (file is None) != (info.data.get("username") is None):
             raise ValueError("goes with reminders.smtp.username, and neither without the other")
+        if file is not None and info.data.get("tls") == "none":
+            raise ValueError("would be sent for everybody to read: reminders.smtp.tls is none")
         return file
 
 
 class Webhook(Section):
-    """A receiver of notices, as Standard Webhooks describe it."""
+    """A receiver of notices, as Standard Webhooks describe it. The name is what lists and the log call it."""
 
-    name: Annotated[str, AfterValidator(_name)] = Field(description="What lists and the log call it.")
     url: Annotated[str, AfterValidator(_url)] = Field(description="Where notices are posted to; https only.")
     secret_file: Path = Field(description="A file with the secret that signs them: `whsec_` and base64.")
     apps: AppIds | None = Field(default=None, description="The apps whose notices it gets; all, if not given.")
@@ -78,20 +92,12 @@ class Webhook(Section):
     )
 
 
-def _apart(webhooks: tuple[Webhook, ...]) -> tuple[Webhook, ...]:
-    names = [webhook.name for webhook in webhooks]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"must not name {', '.join(twice)} twice")
-    return webhooks
-
-
 class Reminders(Section):
     """Notices to the developers of an app: two weeks and one week before a key ends, and when one has leaked."""
 
-    smtp: Smtp | None = Field(default=None, description="The server for mails; without it no mails are sent.")
-    webhooks: Annotated[tuple[Webhook, ...], AfterValidator(_apart)] = Field(
-        default=(), description="Receivers beside the mails."
+    smtp: Smtp = Smtp()
+    webhooks: Mapping[WebhookName, Webhook] = Field(
+        default={}, description="Receivers beside the mails, each under a name."
     )
     recipients: Literal["account", "app"] = Field(
         default="account",

@@ -56,7 +56,9 @@ class World:
     sink: Sink
     time: Time
 
-    def notifier(self, *, whole_account: bool = True, hooks: tuple[Hook, ...] = (), answer_seconds: float = 20.0) -> Notifier:
+    def notifier(
+        self, *, whole_account: bool = True, hooks: tuple[Hook, ...] = (), answer_seconds: float = 20.0
+    ) -> Notifier:
         """One of many gateways."""
         smtp = Smtp(host="127.0.0.1", port=self.sink.port, tls="none", sender="gateway@example.com")
         roads = Roads(Mailer(smtp, answer_seconds=answer_seconds), hooks)
@@ -189,7 +191,6 @@ async def test_webhooks_get_what_is_theirs(world: World, tmp_path: Path) -> None
     async with hook_server() as hooks:
         sender = WebhookSender(
             Webhook(
-                name="team",
                 url=f"https://127.0.0.1:{hooks.port}/",
                 secret_file=tmp_path / "secret",
                 allow_networks=("127.0.0.0/8",),  # type: ignore[arg-type]  # read from text
@@ -246,9 +247,7 @@ async def test_a_damaged_row_is_told_and_harms_nobody(world: World) -> None:
 def test_faulty_files_are_all_named(tmp_path: Path) -> None:
     """Somebody would mend one file, start again, and be told of the next."""
     (tmp_path / "short").write_text("whsec_AAAA")
-    webhooks = tuple(
-        Webhook(name=name, url="https://example.com/", secret_file=tmp_path / name) for name in ("missing", "short")
-    )
+    webhooks = {name: Webhook(url="https://example.com/", secret_file=tmp_path / name) for name in ("missing", "short")}
     smtp = Smtp(host="h", sender="a@example.com", username="u", password_file=tmp_path / "password")
     with pytest.raises(RoadsFaulty) as caught:
         roads_from(Reminders(smtp=smtp, webhooks=webhooks))

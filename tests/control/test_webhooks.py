@@ -35,7 +35,6 @@ def sender_to(
     """Sends to that receiver."""
     return WebhookSender(
         Webhook(
-            name="team",
             url=f"https://{host}:{hooks.port}/keys?x=1",
             secret_file=secret,
             allow_networks=networks,  # type: ignore[arg-type]  # read from text, as from a file
@@ -101,6 +100,7 @@ PRIVATE = [
     "192.0.2.1", "198.18.0.1", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255", "::", "::1", "::ffff:10.0.0.1",
     "::ffff:127.0.0.1", "64:ff9b::a00:1", "64:ff9b::7f00:1", "2002:7f00:1::", "2002:a00:1::",
     "2001:0:0:0:0:0:f5ff:fffe", "fc00::1", "fd12::1", "fe80::1", "fe80::1%eth0", "ff02::1", "2001:db8::1",
+    "fec0::1", "::a00:1", "64:ff9b:1::a00:1",
 ]  # fmt: skip
 
 

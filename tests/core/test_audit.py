@@ -60,5 +60,6 @@ def test_nothing_else_is_an_event(name: str, value: object) -> None:
 def test_actions_are_subject_and_act() -> None:
     """Programs that filter by subject would miss some events."""
     subjects = {action.value.partition(".")[0] for action in AuditAction}
-    assert subjects == {"app", "key", "user", "user_token", "developer", "revocation", "store"}
+    credentials = {"key", "user_token", "developer_token", "code"}
+    assert subjects == credentials | {"app", "user", "developer", "incident", "revocation", "store"}
     assert all(action.value.count(".") == 1 for action in AuditAction)

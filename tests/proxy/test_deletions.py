@@ -214,10 +214,11 @@ async def test_the_very_moment_of_the_answer(place: Place) -> None:
 
 
 @here
-async def test_a_client_that_leaves(place: Place) -> None:
+@pytest.mark.parametrize("answer", [b"", counted(FAILED)[:-5]], ids=["before the answer", "within it"])
+async def test_a_client_that_leaves(place: Place, answer: bytes) -> None:
     """A client that does not wait for the answer would keep the deleted user's tokens alive."""
     user_id, token = await place.a_user()
-    place.upstream.answer, place.upstream.then = b"", "stay"
+    place.upstream.answer, place.upstream.then = answer, "stay"
     place.upstream.asked.clear()
     async with wire(place.gateway) as client:
         await client.send(deleting(place.gateway, user_id))
@@ -277,29 +278,30 @@ async def test_what_remains(place: Place) -> None:
     assert found.user.deleted
 
 
+LONG = counted(padded(1 << 20))
+
+
 @here
-@pytest.mark.parametrize("size", [len(GONE), HELD + 1], ids=["short", "long"])
-async def test_the_store_is_away(place: Place, size: int) -> None:
+@pytest.mark.parametrize("answer", [counted(GONE), LONG, LONG[:-5]], ids=["short", "long", "long and not at its end"])
+async def test_the_store_is_away(place: Place, answer: bytes) -> None:
     """The client would be told of a deletion after which the tokens still work, and nobody would end them later."""
     user_id, token = await place.a_user()
-    place.upstream.answer = counted(GONE[:-1] + b" " * (size - len(GONE)) + b"}")
-    place.upstream.then = "stay"
     assert not await place.ended(token)
-    place.upstream.answer = counted(GONE[:-1] + b" " * (size - len(GONE)) + b"}")
+    place.upstream.answer, place.upstream.then = answer, "stay"
     place.store.away = True
-    delayed = place.gateway.app.metrics.deletions_delayed
+    metrics = place.gateway.app.metrics
+    delayed = metrics.deletions_delayed
     try:
         with capture_logs() as logs:
             async with wire(place.gateway) as client:
                 await client.send(deleting(place.gateway, user_id))
                 assert await client.rest() == b""
             assert [line["user"] for line in logs if line["event"] == "a deleted user was not ended"] == [user_id]
-        metrics = place.gateway.app.metrics
         assert (metrics.deletions_delayed, metrics.deletions_open) == (delayed + 1, 1)
     finally:
         place.store.away = False
     await eventually(lambda: place.ended(token))
-    await eventually(lambda: place.gateway.app.metrics.deletions_open == 0)
+    await eventually(lambda: metrics.deletions_open == 0)
 
 
 async def test_what_is_left_at_the_end_is_told(tmp_path: Path) -> None:

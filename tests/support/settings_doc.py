@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from gateway.settings import Region, Route, Settings
 from gateway.settings.api import Operator
 from gateway.settings.issuers import Issuer
+from gateway.settings.reminders import Webhook
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -46,6 +47,7 @@ def document() -> str:
             _table("Each region", Region, "regions.NAME."),
             _table("Each route", Route, "routes[]."),
             _table("Each issuer", Issuer, "issuers.NAME."),
+            _table("Each webhook", Webhook, "reminders.webhooks.NAME."),
             _table("Each of `api.operators`", Operator, "api.operators[]."),
             *(_table(f"`{name}`", section, f"{name}.") for name, section in _sections("", Settings)),
         ]

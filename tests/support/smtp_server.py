@@ -16,12 +16,14 @@ from aiosmtpd.smtp import SMTP
 @dataclass
 class Sink:
     """Took `mails`, by recipient. `plans` says how the next tries for a recipient fail: a reply to RCPT as `451 no`,
-    `drop` once the mail is there, `silence` then."""
+    `drop` once the mail is there, `silence` then; `hold` takes the mail, but only when it is `released`."""
 
     port: int = 0
     mails: dict[str, list[EmailMessage]] = field(default_factory=lambda: defaultdict(list))
     plans: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     tries: int = 0
+    held: int = 0
+    released: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle_RCPT(self, server: SMTP, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802 - aiosmtpd's
         self.tries += 1
@@ -38,9 +40,12 @@ class Sink:
             cast(asyncio.Transport, server.transport).abort()
         elif plan == "silence":
             await asyncio.Event().wait()
-        elif plan:
+        elif plan and plan != "hold":
             return plan.removeprefix("data ")
         else:
+            if plan:
+                self.held += 1
+                await self.released.wait()
             message = email.message_from_bytes(envelope.content, policy=email.policy.default)
             self.mails[to].append(cast(EmailMessage, message))
         return "250 OK"

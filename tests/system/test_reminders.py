@@ -1,141 +1,106 @@
-"""`gateway reminders` as operators use it: many processes over one store, a clock that is an argument, a real mail
-server that is not always in the mood."""
+"""`gateway reminders run` as processes of their own, side by side on one store, before a real mail server."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from gateway.core.records import App, Role
+from gateway.core.notices import LEASE
+from gateway.core.records import App, KeyRecord, Role
+from gateway.core.times import iso_time
 from gateway.core.wishes import DAY
 from gateway.store.open import open_store
 from gateway.store.redis.founding import init
 from tests.store import acts
-from tests.store.acts import do, look
+from tests.store.acts import do
 from tests.support.command import command, said
-from tests.support.redis_servers import FORGETFUL, single
+from tests.support.redis_servers import single
 from tests.support.smtp_server import Sink, smtp_server
-from tests.support.vectors import ROOT
+from tests.support.vectors import VENDOR_SCHEMA
+from tests.support.waiting import eventually
 
 APP = App("5a0000000000000000000a01", "shop", "eu", account="acme")
-KEY_ID = "5a00000000000001"
+SISTER = App("7b0000000000000000000a02", "sister", "eu", account="acme")
+ENDS = 4_000_000_000_000  # in the year 2096: by their own clocks the stores see keys that work
+KEY = KeyRecord("5a00000000000001", APP.id, "nightly", frozenset({"X"}), bytes(32), ENDS - 365 * DAY, ENDS)
 PEOPLE = ("ann@example.com", "bob@example.com", "cleo@example.com")
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
-    """An app with three developers, whose key ends in 100 days; and a mail server."""
+class Place:
+    """Where the commands run, and the mail server."""
 
     directory: Path
     sink: Sink
-    ends_at: int
 
-    def time(self, days_left: float) -> str:
-        """When the key has so many days left, as it is typed."""
-        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=self.ends_at - days_left * DAY)
-        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    async def run(self, before_end: int, name: str = "one") -> dict[str, int]:
+        """What `gateway reminders run` did so many milliseconds before the key's end."""
+        words = ("reminders", "run", "--config", "gateway.yaml", "--json", "--at", iso_time(ENDS - before_end))
+        code, text = await said(self.directory, *words, name=name)
+        assert code == 0, text
+        return dict(json.loads(next(line for line in text.splitlines() if line.startswith('{"sent'))))
 
-    async def ran(self, days_left: float, name: str) -> dict[str, Any]:
-        """What one process did at that time."""
-        words = ("reminders", "run", "--at", self.time(days_left), "--config", "gateway.yaml", "--json")
-        async with command(self.directory, *words, name=name) as started:
-            await started.ended()
-            told: dict[str, Any] = json.loads(started.out.read_text())
-            return told
-
-    async def three(self, days_left: float) -> int:
-        """How many mails three processes sent that ran at once."""
-        return sum(told["sent"] for told in await asyncio.gather(*(self.ran(days_left, f"{n}") for n in range(3))))
+    async def run_thrice(self, before_end: int) -> None:
+        """Three at once."""
+        await asyncio.gather(*(self.run(before_end, name) for name in ("one", "two", "three")))
 
 
-@asynccontextmanager
-async def shop_on(kind: str, directory: Path) -> AsyncIterator[Shop]:
-    """The shop, in a store of a kind."""
+@pytest.fixture(params=["sqlite", "redis"])
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    """A key of `shop` with two developers there, and one of an app of the same account."""
     async with AsyncExitStack() as stack:
-        sink = await stack.enter_async_context(smtp_server())
-        url = f"sqlite:///{directory}/store.db"
-        if kind == "redis":
-            url = stack.enter_context(single(directory / "redis", *FORGETFUL)).url
+        if request.param == "redis":
+            url = stack.enter_context(single(tmp_path / "redis")).url
             await init(url)
-        store = open_store(url, create=kind == "sqlite")
-        await do(store, acts.make_app(APP), *(acts.grant(APP.id, email, Role.DEVELOPER) for email in PEOPLE))
-        await do(store, acts.make_key(APP.id, KEY_ID, name="nightly", lifetime=100 * DAY))
-        ends_at = (await look(store, APP.id)).keys[KEY_ID].expires_at
+        else:
+            url = f"sqlite:///{tmp_path}/gateway.db"
+        store = open_store(url, create=request.param == "sqlite")
+        await do(store, acts.make_app(APP), acts.make_app(SISTER))
+        await do(store, acts.keep(APP, keys=(KEY,)))
+        for email, app in zip(PEOPLE, (APP, APP, SISTER), strict=True):
+            await do(store, acts.grant(app.id, email, Role.DEVELOPER))
         await store.close()
+        sink = await stack.enter_async_context(smtp_server())
         settings = {
             "store": {"url": url},
-            "policy": {"schema_file": str(ROOT / "config" / "schema.graphql")},
+            "policy": {"schema_file": str(VENDOR_SCHEMA)},
             "regions": {"eu": {"upstreams": ["http://127.0.0.1:9"], "user_scoping": "upstream"}},
             "reminders": {
-                "smtp": {
-                    "host": "127.0.0.1", "port": sink.port, "tls": "none", "sender": "gw@example.com", "timeout": 1.0
-                }
+                "smtp": {"host": "127.0.0.1", "port": sink.port, "tls": "none", "sender": "gateway@example.com"}
             },
-        }  # fmt: skip
-        (directory / "gateway.yaml").write_text(yaml.safe_dump(settings))
-        yield Shop(directory, sink, ends_at)
-
-
-@pytest.mark.parametrize("kind", ["sqlite", "redis"])
-async def test_each_is_told_once_a_mark(kind: str, tmp_path: Path) -> None:
-    """People would get a mail from every process, or none as the mail server was busy at the wrong moment."""
-    minutes = 1 / (24 * 60)
-    async with shop_on(kind, tmp_path) as shop:
-        assert (await shop.ran(20, "early"))["sent"] == 0
-        shop.sink.plans["ann@example.com"] = ["451 later"]
-        shop.sink.plans["bob@example.com"] = ["drop"]
-        shop.sink.plans["cleo@example.com"] = ["silence"]
-        assert await shop.three(13) == 0
-        assert await shop.three(13 - 2 * minutes) == 3
-        assert {to: len(mails) for to, mails in shop.sink.mails.items() if mails} == dict.fromkeys(PEOPLE, 1)
-        assert await shop.three(6) == 3
-        assert (await shop.ran(2, "late"))["sent"] == 0
-        assert {to: len(mails) for to, mails in shop.sink.mails.items()} == dict.fromkeys(PEOPLE, 2)
-        subjects = [[mail["Subject"].rpartition(" ends ")[2] for mail in mails] for mails in shop.sink.mails.values()]
-        assert subjects == [["in 13 days", "in 6 days"]] * 3
-
-
-async def test_a_process_that_dies_holds_nobody_up(tmp_path: Path) -> None:
-    """A mail would never be sent, as whoever had begun with it was killed."""
-    async with shop_on("sqlite", tmp_path) as shop:
-        shop.sink.plans["ann@example.com"] = ["silence"]
-        words = ("reminders", "run", "--at", shop.time(13), "--config", "gateway.yaml")
-        async with command(tmp_path, *words, name="dying") as dying:
-            await dying.until(lambda: shop.sink.tries == len(PEOPLE) and not shop.sink.plans["ann@example.com"])
-            dying.process.kill()
-            await dying.process.wait()
-        assert (await shop.ran(13, "soon"))["sent"] == 0  # its claim still stands
-        assert (await shop.ran(13 - 3 / (24 * 60), "later"))["sent"] >= 1
-        assert len(shop.sink.mails["ann@example.com"]) == 1
-
-
-async def test_what_was_sent_is_listed(tmp_path: Path) -> None:
-    """An operator could not see who was told, who is to be, and whether the way there works."""
-    async with shop_on("sqlite", tmp_path) as shop:
-        shop.sink.plans["bob@example.com"] = ["550 nobody"]
-        at = ("--at", shop.time(13))
-        code, planned = await said(tmp_path, "reminders", "run", "--dry-run", *at, "--config", "gateway.yaml")
-        assert (code, shop.sink.tries) == (0, 0)
-        assert all(email in planned for email in PEOPLE)
-        code, text = await said(tmp_path, "reminders", "run", *at, "--config", "gateway.yaml")
-        assert code == 1
-        assert "failed: 1" in text
-        code, text = await said(tmp_path, "reminders", "list", "--config", "gateway.yaml", "--json")
-        states = {row["address"]: (row["state"], row["code"]) for row in json.loads(text)}
-        assert states == {
-            "ann@example.com": ("sent", None),
-            "bob@example.com": ("failed", 550),
-            "cleo@example.com": ("sent", None),
         }
-        code, text = await said(tmp_path, "reminders", "test", "dan@example.com", "--config", "gateway.yaml")
-        assert (code, len(shop.sink.mails["dan@example.com"])) == (0, 1)
-        code, text = await said(tmp_path, "reminders", "test", "nowhere", "--config", "gateway.yaml")
-        assert code == 3
-        assert "an e-mail address" in text
+        (tmp_path / "gateway.yaml").write_text(json.dumps(settings))
+        yield Place(tmp_path, sink)
+
+
+async def test_three_gateways_send_one_mail_a_mark(place: Place) -> None:
+    """People would get a mail from every gateway, or none as the server was busy, or two as it lost a connection."""
+    place.sink.plans |= {PEOPLE[0]: ["451 later"], PEOPLE[1]: ["drop"]}
+    await place.run_thrice(14 * DAY)
+    assert [len(place.sink.mails[to]) for to in PEOPLE] == [0, 0, 1]
+    await place.run_thrice(14 * DAY - LEASE)
+    assert [len(place.sink.mails[to]) for to in PEOPLE] == [1, 1, 1]
+    await place.run_thrice(6 * DAY)
+    assert [len(place.sink.mails[to]) for to in PEOPLE] == [2, 2, 2]
+    for mails in place.sink.mails.values():
+        assert len({mail["Message-ID"] for mail in mails}) == 2
+        assert ["14 days" in mails[0]["Subject"], "6 days" in mails[1]["Subject"]] == [True, True]
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+async def test_one_that_was_killed_is_followed_by_another(place: Place) -> None:
+    """Mails that a gateway had begun when it was killed would never be sent, or be sent by another at once as well."""
+    place.sink.plans |= dict.fromkeys(PEOPLE, [])
+    place.sink.plans[PEOPLE[0]] = ["silence"]
+    words = ("reminders", "run", "--config", "gateway.yaml", "--at", iso_time(ENDS - 14 * DAY))
+    async with command(place.directory, *words, name="killed") as killed:
+        await eventually(lambda: place.sink.tries == 3 and len(place.sink.mails[PEOPLE[2]]) == 1)
+        killed.process.kill()
+        await killed.ended()
+    assert (await place.run(14 * DAY - LEASE + 1))["sent"] == 0
+    assert (await place.run(14 * DAY - LEASE))["sent"] >= 1
+    assert len(place.sink.mails[PEOPLE[0]]) == 1

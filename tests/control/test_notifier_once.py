@@ -1,0 +1,193 @@
+"""Nobody gets a mail twice because something else went wrong after the server had taken it."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gateway.control import notifier as module
+from gateway.control.mail import ANSWER_SECONDS, Mailer
+from gateway.control.notifier import Notifier, Turn
+from gateway.control.roads import Roads
+from gateway.core import incidents, notices
+from gateway.core.incidents import LeakReport, Subject
+from gateway.core.ledger import Act, Item, ItemKind, Who
+from gateway.core.notices import Channel, Mark, NoticeState, Wanted, notice_of
+from gateway.core.people import CLOCKS_APART, developer_id
+from gateway.core.records import App, Role
+from gateway.core.sightings import sighting
+from gateway.core.wishes import DAY
+from gateway.metrics import NoticeCounts
+from gateway.settings.reminders import Smtp
+from gateway.store.contract import Store, StoreBroken
+from gateway.store.open import open_store
+from tests.store import acts
+from tests.store.acts import do
+from tests.store.checks_items import keep
+from tests.support.smtp_server import Sink, smtp_server
+from tests.support.waiting import eventually
+
+APP = App("5a0000000000000000000a01", "shop", "eu")
+KEY_ID = "5a00000000000001"
+ANN, BOB = "ann@example.com", "bob@example.com"
+
+
+@dataclass(slots=True)
+class World:
+    """A key in its last two weeks with two developers; a store file, a mail server, and a clock set by hand."""
+
+    path: Path
+    sink: Sink
+    now: int = 1_700_000_000_000
+
+    def open(self) -> Store:
+        """The store, as one gateway has it."""
+        return open_store(f"sqlite:///{self.path}", create=True, patience=0.05, clock=lambda: self.now)
+
+    def notifier(self, store: Store, *, timeout: float = 20.0) -> Notifier:
+        """One gateway's."""
+        smtp = Smtp(host="127.0.0.1", port=self.sink.port, tls="none", sender="gateway@example.com", timeout=timeout)
+        return Notifier(store, Roads(Mailer(smtp)), lambda: self.now, NoticeCounts(), every=60)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """It."""
+    async with smtp_server() as sink:
+        world = World(tmp_path / "store.db", sink)
+        store = world.open()
+        await do(store, acts.make_app(APP), acts.make_key(APP.id, KEY_ID, lifetime=100 * DAY))
+        await do(store, acts.grant(APP.id, ANN, Role.DEVELOPER), acts.grant(APP.id, BOB, Role.DEVELOPER))
+        await store.close()
+        world.now += 87 * DAY
+        yield world
+
+
+@pytest.fixture
+async def store(world: World) -> AsyncIterator[Store]:
+    """The store, open."""
+    store = world.open()
+    yield store
+    await store.close()
+
+
+async def states(store: Store) -> list[NoticeState]:
+    """How far the rows of the ledger are."""
+    return sorted([notice_of(item).state async for item in store.items(ItemKind.NOTICE)])
+
+
+BOTH_SENT = [NoticeState.SENT, NoticeState.SENT]
+
+
+async def test_a_gateway_that_is_stopped_sees_its_mails_through(world: World, store: Store) -> None:
+    """At a restart, a mail that the server has just taken would be sent again by the next gateway."""
+    world.sink.plans[BOB] = ["hold"]
+    running = asyncio.create_task(world.notifier(store).run())
+    await eventually(lambda: world.sink.held == 1)
+    running.cancel()
+    await asyncio.sleep(0)
+    world.sink.released.set()
+    await asyncio.gather(running, return_exceptions=True)
+    assert await states(store) == BOTH_SENT
+    world.now += notices.LEASE + 1
+    assert await world.notifier(store).turn() == Turn()
+    assert [len(world.sink.mails[to]) for to in (ANN, BOB)] == [1, 1]
+
+
+async def test_a_store_that_is_away_is_told_later_what_was_sent(world: World, store: Store) -> None:
+    """A store that fails for a moment after a mail went out would have the mail sent again."""
+    world.sink.plans[BOB] = ["hold"]
+    notifier = world.notifier(store)
+    turn = asyncio.create_task(notifier.turn())
+    await eventually(lambda: world.sink.held == 1 and len(world.sink.mails[ANN]) == 1)
+    await eventually(lambda: notifier.counts.sent == 1)
+    with closing(sqlite3.connect(world.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        world.sink.released.set()
+        await eventually(lambda: notifier.fault != "")
+        assert not turn.done()
+        other.rollback()
+    assert await turn == Turn(sent=2)
+    assert await states(store) == BOTH_SENT
+
+
+async def test_a_server_may_take_its_time_for_a_mail(world: World, store: Store) -> None:
+    """A server that looks at each mail for half a minute would get, and take, the same mail at every try."""
+    world.sink.plans |= {ANN: ["hold"], BOB: ["hold"]}
+    turn = asyncio.create_task(world.notifier(store, timeout=0.5).turn())
+    await eventually(lambda: world.sink.held == 2)
+    done, _ = await asyncio.wait([turn], timeout=0.7)  # longer than a step may take
+    assert not done
+    world.sink.released.set()
+    assert await turn == Turn(sent=2)
+    assert world.sink.tries == 2
+
+
+def test_a_claim_outlives_the_slowest_mail() -> None:
+    """A second gateway would take over from one that still waits for the server's word."""
+    send = module._SEND_SECONDS + module._CLAIM_SECONDS  # noqa: SLF001 - there is no other way to see it
+    assert ANSWER_SECONDS < module._SEND_SECONDS  # noqa: SLF001 - as above
+    assert send * 1000 + CLOCKS_APART < notices.LEASE
+
+
+async def test_one_damaged_row_keeps_nobody_else_from_being_told(world: World, store: Store) -> None:
+    """One damaged row would keep everybody from being told of anything, ever."""
+    wanted = Wanted(APP.id, KEY_ID, Mark.TWO_WEEKS, developer_id(ANN), Channel.EMAIL)
+    await do(
+        store,
+        keep(Item(ItemKind.INCIDENT, f"{APP.id[:2]}ff", APP.id, "{}")),
+        keep(Item(ItemKind.NOTICE, wanted.id, APP.id, "{}")),
+    )
+    notifier = world.notifier(store)
+    with pytest.raises(StoreBroken, match="damaged"):
+        await notifier.turn()
+    assert notifier.counts.sent == 1
+    assert [len(world.sink.mails[to]) for to in (ANN, BOB)] == [0, 1]
+
+
+async def test_the_end_of_a_key_is_told_even_if_its_leak_was(world: World, store: Store) -> None:
+    """People who were told that a key goes on working would not hear that it was ended the next day."""
+
+    async def leaks(*, ends: bool) -> None:
+        told = LeakReport(APP.id, Subject.KEY, KEY_ID, (sighting(""),), proven=ends, ends=ends)
+        await do(store, Act(told.asked, lambda seen: incidents.report(seen, told, Who("reporter:x", "suite"))))
+
+    notifier = world.notifier(store)
+    await leaks(ends=False)
+    assert await notifier.turn(keys_too=False) == Turn(sent=2)
+    assert await notifier.turn(keys_too=False) == Turn()
+    await leaks(ends=True)
+    assert await notifier.turn(keys_too=False) == Turn(sent=2)
+    assert await notifier.turn() == Turn()
+    assert "goes on working" in str(world.sink.mails[ANN][0].get_body(("plain",)))
+    assert "It was ended" in str(world.sink.mails[ANN][1].get_body(("plain",)))
+
+
+async def test_a_new_developer_hears_of_open_incidents(world: World, store: Store) -> None:
+    """Whoever is to see to an incident would have to have been there when it was opened."""
+    told = LeakReport(APP.id, Subject.KEY, KEY_ID, (sighting(""),), proven=True, ends=True)
+    await do(store, Act(told.asked, lambda seen: incidents.report(seen, told, Who("reporter:x", "suite"))))
+    notifier = world.notifier(store)
+    assert await notifier.turn(keys_too=False) == Turn(sent=2)
+    await do(store, acts.grant(APP.id, "new@example.com", Role.DEVELOPER))
+    assert await notifier.turn() == Turn(sent=1)
+
+
+async def test_how_long_the_oldest_waits(world: World, store: Store) -> None:
+    """Nobody would see that mails have not gone out for days."""
+    world.sink.plans[BOB] = ["451 later"] * 9
+    notifier, began = world.notifier(store), world.now
+    await notifier.turn()
+    for _ in range(3):
+        world.now += 3_600_000
+        await notifier.turn()
+        assert notifier.counts.oldest_waiting_at == began
+    world.sink.plans[BOB] = []
+    world.now += DAY
+    assert await notifier.turn() == Turn(sent=1)
+    await notifier.turn()
+    assert notifier.counts.oldest_waiting_at is None
