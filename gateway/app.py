@@ -5,28 +5,37 @@ import gc
 import os
 import secrets
 import socket
-import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 from aiohttp import web
 
+from gateway.building import (
+    CannotStart,
+    check_route_scopes,
+    forwarding_of,
+    homes_of,
+    open_issuers,
+    open_regions,
+    plane_of,
+    policy_options,
+    read_policy,
+    roads_of,
+    server_limits,
+    signer_of,
+    tick_of,
+    trust,
+)
 from gateway.clock import Clock
 from gateway.control.api.app import Api
 from gateway.control.health import Phase, admin_application
 from gateway.control.notifier import Notifier
-from gateway.control.roads import Roads, RoadsFaulty, roads_from
 from gateway.control.sealer import Sealer
-from gateway.core.document import DocumentLimits
 from gateway.core.headers import HeaderRules
 from gateway.core.ledger import Who
-from gateway.core.policy import Introspection, Options, Policy, UserScoping
-from gateway.core.routing import RouteRule, Routes
-from gateway.core.schema import SchemaInvalid, compile_policy
 from gateway.core.token import Prefixes
 from gateway.core.wishes import DAY
 from gateway.keys.leaks import LeakDesk
@@ -38,27 +47,21 @@ from gateway.metrics import Metrics
 from gateway.proxy.authenticate import Authenticator
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.deletions import Deletions
-from gateway.proxy.documents import Documents
-from gateway.proxy.forwarding import READ, Forwarding
-from gateway.proxy.handler import Handler, Plane
-from gateway.proxy.limits import ServerLimits
+from gateway.proxy.forwarding import READ
+from gateway.proxy.handler import Handler
 from gateway.proxy.own_key import OwnKey
 from gateway.proxy.own_routes import OwnRoute, OwnRoutes
 from gateway.proxy.parser import check_parser
 from gateway.proxy.record import Recorder
-from gateway.proxy.regions import Regions
 from gateway.proxy.reuse import Reuse
 from gateway.proxy.server import Server
-from gateway.proxy.upstream import Endpoint, Region, UpstreamLimits
-from gateway.proxy.users import LINKING, REFRESHING, REGISTERING, AuthCode, NewUser, NextToken
+from gateway.proxy.users import AuthCode, NewUser, NextToken
 from gateway.settings import Settings
 from gateway.settings.models import Admin, Listen
 from gateway.store.contract import DEAF, Store, StoreUnavailable, Use
 from gateway.upkeep import count_uses, note_uses, sweep, tell_warnings, warnings_of
 
 if TYPE_CHECKING:
-    from gateway.keys.signing import Signer
-    from gateway.proxy.issuers import Issuers
     from gateway.proxy.signers import SignerKeys
 
 _T = TypeVar("_T")
@@ -66,32 +69,6 @@ _T = TypeVar("_T")
 _log: Final = structlog.get_logger()
 
 _BACKLOG: Final = 1024  # Connections that the kernel holds while the loop is busy; more than a burst of wrk's.
-
-
-class CannotStart(Exception):
-    """The gateway cannot run as it was asked to; the text is for the person who started it."""
-
-
-def read_policy(path: Path, options: Options) -> Policy:
-    """The policy in a schema file. Raises `CannotStart` with every fault and its line."""
-    try:
-        return compile_policy(path.read_text("utf-8"), options)
-    except OSError as error:
-        raise CannotStart(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise CannotStart(f"{path}: the schema is not UTF-8.") from error
-    except SchemaInvalid as error:
-        raise CannotStart("\n".join(f"{path}:{fault.line}: {fault.sentence}" for fault in error.faults)) from error
-
-
-def policy_options(settings: Settings) -> Options:
-    """What the settings decide about the policy."""
-    return Options(
-        introspection=Introspection(settings.policy.introspection),
-        forward_unknown_fields=settings.policy.unknown_fields == "forward",
-        report=settings.policy.mode == "report",
-        scoping={name: UserScoping(region.user_scoping) for name, region in settings.regions.items()},
-    )
 
 
 class App:
@@ -122,18 +99,13 @@ class App:
         self._before_admin = before_admin
         self._phase: Phase = "starting"
         self._stack = AsyncExitStack()
-        limits, timeouts, tokens = settings.limits, settings.timeouts, settings.tokens
-        self._deadlines = Deadlines(_tick(timeouts.model_dump().values()))
-        self._regions = self._open_regions()
-        self._homes = Regions(
-            self._regions,
-            {name: region.hosts for name, region in settings.regions.items()},
-            settings.default_region,
-            refuse_wrong=settings.wrong_region == "refuse",
-        )
+        tokens = settings.tokens
+        self._deadlines = Deadlines(tick_of(settings.timeouts.model_dump().values()))
+        self._regions = open_regions(settings, self._deadlines)
+        self._homes = homes_of(settings, self._regions)
         self._clock = clock or Clock()
         prefixes = Prefixes(tokens.key_prefix, tokens.user_prefix)
-        self.issuers = self._open_issuers()
+        self.issuers = open_issuers(settings, self._clock, self._forget)
         self._rules = rules_of(settings.user_tokens)
         self._registration = Registration(store, secrets.token_bytes, prefixes, self._rules)
         self._reuse = Reuse(self._registration)
@@ -145,10 +117,10 @@ class App:
             issuers=self.issuers,
             came_back=self._reuse.end,
         )
-        self._signer = _signer(settings.audit.signing_key_file)
+        self._signer = signer_of(settings.audit.signing_key_file)
         self._sealer = Sealer(store, self._signer, now=self._clock)
         self.policy = read_policy(settings.policy.schema_file, policy_options(settings))
-        _check_route_scopes(settings, self.policy)
+        check_route_scopes(settings, self.policy)
         self.metrics = Metrics(
             settings.regions,
             caches={"principals": lambda: self._authenticator, "documents": lambda: self._handler.plane.documents},
@@ -160,7 +132,7 @@ class App:
         )
         self._notifier = Notifier(
             store,
-            _roads(settings),
+            roads_of(settings),
             self._clock,
             self.metrics.notices,
             every=settings.reminders.every,
@@ -170,11 +142,11 @@ class App:
         self._deletions = Deletions(store, prefixes, self.metrics)
         self._reporter_keys: SignerKeys | None = None
         self._handler = Handler(
-            self._plane(self.policy),
+            plane_of(settings, self.policy, self._homes),
             self._authenticator,
             OwnRoutes(*self._own_routes(prefixes)),
             HeaderRules(settings.headers.forward, read=READ.union(*(only_to or {}).values())),
-            self._forwarding(only_to or {}),
+            forwarding_of(settings, self._regions, only_to or {}),
             self._recorder,
             self._deletions,
             self._clock,
@@ -182,15 +154,7 @@ class App:
         )
         self._server = Server(
             self._handler,
-            ServerLimits(
-                header_bytes=limits.header_bytes,
-                linger_bytes=limits.linger_bytes,
-                header=timeouts.header,
-                body=timeouts.body,
-                idle=timeouts.idle,
-                linger=timeouts.linger,
-                client_stall=timeouts.client_stall,
-            ),
+            server_limits(settings),
             self._deadlines,
         )
         self.admin = admin_application(
@@ -205,34 +169,6 @@ class App:
         self.admin_url = ""
 
     # Building
-
-    def _open_regions(self) -> dict[str, Region]:
-        settings = self.settings
-        limits = UpstreamLimits(
-            connect=settings.timeouts.connect,
-            first_byte=settings.timeouts.first_byte,
-            between_bytes=settings.timeouts.between_bytes,
-            client_stall=settings.timeouts.client_stall,
-            idle=settings.upstream.idle_seconds,
-            max_age=settings.upstream.max_age_seconds,
-            head_bytes=settings.upstream.head_bytes,
-            max_connections=settings.upstream.connections,
-        )
-        regions = {}
-        for name, region in settings.regions.items():
-            context = _trust(region.ca_file)
-            endpoints = [
-                Endpoint(str(url).rstrip("/"), limits, self._deadlines, ssl_context=context) for url in region.upstreams
-            ]
-            regions[name] = Region(name, endpoints)
-        return regions
-
-    def _open_issuers(self) -> "Issuers | None":
-        if not self.settings.issuers:
-            return None
-        from gateway.proxy.issuers import issuers_of  # noqa: PLC0415 - nobody else waits for its library
-
-        return issuers_of(self.settings.issuers, self._clock, self._forget, trust=_trust)
 
     def _own_routes(self, prefixes: Prefixes) -> list[OwnRoute[Any]]:
         routes: list[OwnRoute[Any]] = [OwnKey(self._store, prefixes, self._authenticator, self._clock, self.metrics)]
@@ -253,7 +189,7 @@ class App:
         from gateway.proxy.signers import SignerKeys  # noqa: PLC0415
 
         github = self.settings.leaks.github
-        self._reporter_keys = keys = SignerKeys(from_url(github.keys_url, _trust(github.ca_file)), self._clock)
+        self._reporter_keys = keys = SignerKeys(from_url(github.keys_url, trust(github.ca_file)), self._clock)
         return LeakReports(LeakDesk(self._store, Who("reporter:github", "traffic"), prefixes), keys, self.metrics)
 
     def _api(self, prefixes: Prefixes) -> Api:
@@ -267,41 +203,6 @@ class App:
             overlap=settings.rotation.overlap,
             rules=self._rules,
             realm=settings.realm,
-        )
-
-    def _forwarding(self, only_to: Mapping[str, Sequence[str]]) -> Forwarding:
-        extra: dict[Endpoint, tuple[str, ...]] = {}
-        for name, region in self._regions.items():
-            names = (*only_to.get(name, ()), *(("authorization",) * self.settings.regions[name].forward_authorization))
-            extra |= dict.fromkeys(region.endpoints, names) if names else {}
-        return Forwarding(self.settings.headers.trusted_proxies, extra)
-
-    def _plane(self, policy: Policy) -> Plane:
-        settings, limits = self.settings, self.settings.limits
-        documents = Documents(
-            policy,
-            DocumentLimits(
-                document_bytes=limits.document_bytes,
-                document_tokens=limits.document_tokens,
-                document_depth=limits.document_depth,
-                document_aliases=limits.document_aliases,
-                document_root_fields=limits.document_root_fields,
-            ),
-            entries=settings.documents.entries,
-            room=settings.documents.bytes,
-            longest=settings.documents.longest,
-        )
-        return Plane(
-            graphql_path=settings.graphql.path,
-            graphql_path_and_query=f"{settings.graphql.path}?",
-            upstream_path=settings.graphql.upstream_path.encode("ascii"),
-            documents=documents,
-            routes=Routes(_rules(settings)),
-            regions=self._homes,
-            body_bytes=limits.body_bytes,
-            route_body_bytes=limits.route_body_bytes,
-            json_depth=limits.json_depth,
-            report=policy.options.report,
         )
 
     # Running
@@ -367,7 +268,7 @@ class App:
     def reload_policy(self) -> None:
         """Judge by the schema file as it is now. Raises `CannotStart` with its faults; then the old policy stays."""
         self.policy = read_policy(self.settings.policy.schema_file, policy_options(self.settings))
-        self._handler.plane = self._plane(self.policy)
+        self._handler.plane = plane_of(self.settings, self.policy, self._homes)
 
     def flush_log(self) -> None:
         """Return when the lines of all requests so far have been written."""
@@ -405,74 +306,6 @@ class App:
             return self._store.revision() == DEAF
         except StoreUnavailable:
             return False
-
-
-def _tick(seconds: Iterable[float]) -> float:
-    # So that no time-out is late by more than a quarter of itself, nor by more than anybody would notice.
-    return min(0.25, min(seconds) / 4)
-
-
-def _trust(ca_file: Path | None) -> ssl.SSLContext | None:
-    if ca_file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=str(ca_file))
-    except (OSError, ssl.SSLError) as error:
-        raise CannotStart(f"{ca_file}: no certificates can be read from it ({error}).") from error
-
-
-def _signer(file: Path | None) -> "Signer | None":
-    if file is None:
-        return None
-    from gateway.keys.signing import KeyFileInvalid, load_signer  # noqa: PLC0415 - nobody else waits for it
-
-    try:
-        return load_signer(file)
-    except KeyFileInvalid as error:
-        raise CannotStart(f"audit.signing_key_file: {error}") from error
-    except OSError as error:
-        raise CannotStart(f"audit.signing_key_file: {file}: {error.strerror or error}.") from error
-
-
-def _roads(settings: Settings) -> Roads:
-    try:
-        return roads_from(settings.reminders)
-    except RoadsFaulty as error:
-        raise CannotStart(str(error)) from error
-
-
-def _rules(settings: Settings) -> list[RouteRule]:
-    users = [LINKING, REGISTERING, REFRESHING] if settings.users == "forward" else []
-    return users + [
-        RouteRule(
-            method=route.method,
-            template=route.path,
-            scopes=frozenset(route.scopes),
-            keys=route.keys,
-            users=route.users,
-            own_user=route.own_user,
-            query=frozenset(route.query),
-            own_user_query=route.own_user_query,
-            deletes_user=route.deletes_user,
-            open=route.open,
-        )
-        for route in settings.routes
-    ]
-
-
-def _check_route_scopes(settings: Settings, policy: Policy) -> None:
-    """A rule whose scope no key can hold refuses everybody for ever. The default rules may name scopes that a schema of
-    somebody's own does not have; they are the vendor's."""
-    if "routes" not in settings.model_fields_set:
-        return
-    faults = [
-        f"routes: {route.method} {route.path} needs the scope {scope!r}, which the schema does not have."
-        for route in settings.routes
-        for scope in route.scopes
-        if scope not in policy.scopes
-    ]
-    if faults:
-        raise CannotStart("\n".join(faults))
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

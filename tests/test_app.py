@@ -9,7 +9,7 @@ from aiohttp import ClientSession
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gateway.app import CannotStart
+from gateway.building import CannotStart
 from gateway.core.audit import Seal
 from gateway.store.open import open_store
 from tests.support.minting import id_of

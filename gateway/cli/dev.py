@@ -14,7 +14,8 @@ from typing import Annotated, Final
 
 import typer
 
-from gateway.app import App, CannotStart, read_policy
+from gateway.app import App
+from gateway.building import CannotStart, read_policy
 from gateway.cli.opening import DEV_REGIONS, DEV_SCHEMA, dev_store, note_dev_schema, note_dev_store
 from gateway.cli.running import reasons_told, run, told_to_stop
 from gateway.core.advice import closed_sentence

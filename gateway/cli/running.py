@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import typer
 
-from gateway.app import CannotStart
+from gateway.building import CannotStart
 from gateway.settings import SettingsInvalid
 from gateway.store.contract import StoreUnavailable
 

@@ -1,5 +1,6 @@
 """Mails over a real server: what it says decides what comes of a notice."""
 
+import asyncio
 from email.message import EmailMessage
 
 import pytest
@@ -103,6 +104,23 @@ async def test_a_server_that_is_not_there() -> None:
     async with smtp_server() as sink:
         mailer = mailer_to(sink)
     assert await mailer.send(TO, trial(NOW), "5a") == Outcome(NoticeState.WAITING, "connection")
+
+
+async def test_a_server_that_lets_nobody_in() -> None:
+    """All mails of a night would be given up, as the server was closed for an hour or the password had changed."""
+
+    async def close_the_door(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"554 5.3.2 closed\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(close_the_door, "127.0.0.1", 0)
+    async with server:
+        sink = Sink(port=server.sockets[0].getsockname()[1])
+        assert await mailer_to(sink).send(TO, trial(NOW), "5a") == Outcome(NoticeState.WAITING, "put_off", 554)
+    async with smtp_server() as sink:
+        sink.plans[TO] = ["530 5.7.0 who are you"]
+        assert await mailer_to(sink).send(TO, trial(NOW), "5a") == Outcome(NoticeState.WAITING, "put_off", 530)
 
 
 NAMES = ['x"\r\nBcc: eve@example.com', "<b>bold</b>", "a\u2028b\u202ec", "https://evil.example/?a=1&b=2", "株式会社 🦜"]

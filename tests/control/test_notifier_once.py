@@ -173,6 +173,7 @@ async def test_a_new_developer_hears_of_open_incidents(world: World, store: Stor
     await do(store, Act(told.asked, lambda seen: incidents.report(seen, told, Who("reporter:x", "suite"))))
     notifier = world.notifier(store)
     assert await notifier.turn(keys_too=False) == Turn(sent=2)
+    assert await notifier.turn(keys_too=False) == Turn()
     await do(store, acts.grant(APP.id, "new@example.com", Role.DEVELOPER))
     assert await notifier.turn() == Turn(sent=1)
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
-from gateway.app import CannotStart
+from gateway.building import CannotStart
 from gateway.core.ledger import Act, ActRefused, Asked, Changes
 from gateway.core.records import App, Fault
 from gateway.store.contract import Store

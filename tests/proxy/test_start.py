@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import CannotStart
+from gateway.building import CannotStart
 from tests.support.running import running
 
 

@@ -94,7 +94,6 @@ async def test_three_gateways_send_one_mail_a_mark(place: Place) -> None:
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 async def test_one_that_was_killed_is_followed_by_another(place: Place) -> None:
     """Mails that a gateway had begun when it was killed would never be sent, or be sent by another at once as well."""
-    place.sink.plans |= dict.fromkeys(PEOPLE, [])
     place.sink.plans[PEOPLE[0]] = ["silence"]
     words = ("reminders", "run", "--config", "gateway.yaml", "--at", iso_time(ENDS - 14 * DAY))
     async with command(place.directory, *words, name="killed") as killed:
