@@ -196,6 +196,7 @@ class Notifier:
                 if mark is not None:
                     for planned in await self._of_key(look, key, mark, directory):
                         yield planned
+                    await asyncio.sleep(0)  # requests have their turn, whether or not the store ever waits
 
     async def _of_incident(self, look: _Look, item: Item) -> tuple[list[Planned], bool]:
         """What is to be told of an incident, and whether all of it was."""

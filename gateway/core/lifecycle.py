@@ -79,7 +79,8 @@ def create_key(snapshot: Snapshot, wish: NewKey, who: Who) -> Changes:
 def rotate_key(snapshot: Snapshot, key_id: str, wish: NewKey, shutdown: int, who: Who) -> Changes:
     """A successor with the name, the scopes and the length of life of a key, which itself goes on for `shutdown`.
 
-    Of `wish` the id and the verifier count, and its scopes, if it names any: they may be fewer, never others. The two take one place until both are dead, so this works at the cap.
+    Of `wish` the id and the verifier count, and its scopes, if it names any: they may be fewer, never others. The two
+    take one place until both are dead, so this works at the cap.
     """
     old = the_key(snapshot, key_id)
     made = _made_before(snapshot, wish)

@@ -334,7 +334,7 @@ def _deletion_faults(directive: DirectiveNode, coordinate: str, node: Node, _: _
     if print_ast(given.type).rstrip("!") not in ("ID", "String"):
         yield f"@deletesUser on {coordinate} names '{name}', which must be one user's id: ID or String, and no list."
     if given.default_value is not None:
-        yield f"{coordinate}({name}:) has a default; the upstream would delete that user where the request names nobody."
+        yield f"{coordinate}({name}:) has a default; the upstream would delete that user where a request names nobody."
 
 
 _CHECKS: Final[Mapping[str, Callable[[DirectiveNode, str, Node, _Scopes], Iterator[str]]]] = {

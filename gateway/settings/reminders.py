@@ -54,7 +54,9 @@ class Smtp(Section):
         default=None, validate_default=True, description="The address that mails come from; needed with `host`."
     )
     username: str | None = Field(default=None, description="The user to log in as.")
-    password_file: Path | None = Field(default=None, description="A file with that user's password.")
+    password_file: Path | None = Field(
+        default=None, validate_default=True, description="A file with that user's password."
+    )
     ca_file: Path | None = Field(
         default=None, description="Certificates (PEM) that vouch for the server, instead of the system's."
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.control import notifier as module
 from gateway.control.mail import ANSWER_SECONDS, Mailer
@@ -192,3 +193,28 @@ async def test_how_long_the_oldest_waits(world: World, store: Store) -> None:
     assert await notifier.turn() == Turn(sent=1)
     await notifier.turn()
     assert notifier.counts.oldest_waiting_at is None
+
+
+async def test_a_gateway_without_any_road_says_so_once(world: World, store: Store) -> None:
+    """Keys would end one day, and nobody have known that nobody is told."""
+    with capture_logs() as lines:
+        await Notifier(store, Roads(), lambda: world.now, NoticeCounts(), every=60).run()
+        world.now += 20 * DAY  # when the key has ended there is nothing more to tell
+        await Notifier(store, Roads(), lambda: world.now, NoticeCounts(), every=60).run()
+    (line,) = lines
+    assert line["event"].startswith("nobody is told of keys that end")
+
+
+async def test_a_store_that_is_away_only_delays_it(world: World, store: Store) -> None:
+    """A gateway whose store was away for a second would tell nobody until it is started again."""
+    notifier = world.notifier(store)
+    with closing(sqlite3.connect(world.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        running = asyncio.create_task(notifier.run())
+        await eventually(lambda: notifier.fault != "")
+        assert notifier.counts.sent == 0
+        other.rollback()
+    await eventually(lambda: notifier.counts.sent == 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert await states(store) == BOTH_SENT
