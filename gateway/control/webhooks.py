@@ -16,6 +16,7 @@ import orjson
 
 from gateway.control.letters import Letter
 from gateway.core.notices import SENT, NoticeState, Outcome
+from gateway.core.times import iso_time
 from gateway.settings.reminders import Webhook
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class WebhookSender:
         import aiohttp  # noqa: PLC0415 - as below
 
         refused: list[str] = []
-        body = orjson.dumps({"type": letter.event, "timestamp": at // 1000, "data": letter.data})
+        body = orjson.dumps({"type": letter.event, "timestamp": iso_time(at), "data": letter.data})
         try:
             async with asyncio.timeout(_SECONDS), self._session(refused) as session:
                 answer = await session.post(

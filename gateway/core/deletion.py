@@ -14,7 +14,7 @@ from gateway.core.records import DELETED, User
 
 def asked_of(app_id: str, user_id: str) -> Asked:
     """What the deletion of a user looks at."""
-    return Asked(app_id, user_id=user_id, items=((ItemKind.SESSIONS, f"{app_id}.{user_id}"),))
+    return Asked(app_id, user_id=user_id, items=((ItemKind.FAMILIES, f"{app_id}.{user_id}"),))
 
 
 def delete_user(snapshot: Snapshot, user_id: str, who: Who) -> Changes:

@@ -52,7 +52,7 @@ class ItemKind(StrEnum):
     """What stands round the keys; for each kind a module of the core knows what its texts say."""
 
     CODE = "code"  # an authentication code that was not spent yet
-    SESSIONS = "sessions"  # the families of a user's tokens
+    FAMILIES = "families"  # the families of a user's tokens
     INCIDENT = "incident"  # of a credential that leaked
     NOTICE = "notice"  # what is to be told, or was, to one person by one channel
     DEVELOPER_TOKEN = "developer_token"  # noqa: S105 - the name of a kind, no secret

@@ -14,11 +14,11 @@ import orjson
 
 from gateway.core.audit import AuditAction, AuditEvent, Numbered, Seal
 from gateway.core.developer_tokens import token_from
+from gateway.core.families import families_from
 from gateway.core.incidents import incident_of
 from gateway.core.ledger import Item, ItemKind
 from gateway.core.notices import notice_of
 from gateway.core.records import App, Developer, KeyRecord, RevokedWhy, Role, User, UserTokenRecord
-from gateway.core.sessions import families_from
 from gateway.core.times import LAST_MOMENT
 from gateway.core.wishes import email_faults, name_faults, user_faults
 
@@ -47,7 +47,7 @@ _PLAIN: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{0,1024}\Z")
 
 # What is carried of the items, and who understands their texts. Codes and repeats are a matter of minutes and hours.
 _ITEMS: Final[Mapping[ItemKind, Callable[[Item], object]]] = {
-    ItemKind.SESSIONS: families_from,
+    ItemKind.FAMILIES: families_from,
     ItemKind.INCIDENT: incident_of,
     ItemKind.NOTICE: notice_of,
     ItemKind.DEVELOPER_TOKEN: token_from,

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.core.credential import key_principal, user_principal
+from gateway.core.families import TokenRules
 from gateway.core.ledger import Asked, Snapshot, Who
 from gateway.core.records import Fault
-from gateway.core.sessions import TokenRules
 from gateway.core.token import Prefixes, Token, parse_token
 from gateway.core.wishes import KEY_LIFETIME
 from gateway.dev.relay import Shown

@@ -10,12 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from gateway.core import deletion, lifecycle, people, sessions
+from gateway.core import deletion, lifecycle, people
+from gateway.core import families as family_rules
+from gateway.core.families import DEFAULT_RULES, TokenRules, Unseen, families_key
 from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Decide, Done, Snapshot, Who
 from gateway.core.lifecycle import NewKey
 from gateway.core.people import NewUserToken
 from gateway.core.records import App, KeyRecord, RevokedWhy, Role, User, UserTokenRecord
-from gateway.core.sessions import DEFAULT_RULES, TokenRules, Unseen, sessions_key
 from gateway.core.token import IDENTIFIER_BYTES, SECRET_BYTES, Prefixes, Secret, mint, verifier
 from gateway.core.wishes import (
     KEY_LIFETIME,
@@ -170,7 +171,7 @@ class Keeper:
         await self._require(app_id, user_faults(user_id, external_id))
         wish, token = self.new_user_token(app_id, user_id, external_id)
         asked = self.asked_of(app_id, wish)
-        decide = lambda seen, asked: sessions.issue(seen, asked, wish, self.rules, self.who)  # noqa: E731
+        decide = lambda seen, asked: family_rules.issue(seen, asked, wish, self.rules, self.who)  # noqa: E731
         return await self.made_user_token(await self.do_of_user(asked, decide), app_id, wish.id, token)
 
     async def add_user_token(self, app_id: str, user_id: str) -> MadeUserToken:
@@ -225,7 +226,7 @@ class Keeper:
     def asked_of(self, app_id: str, wish: NewUserToken) -> Asked:
         """What the making of a token looks at first."""
         user_id = wish.user_id or wish.new_user_id
-        items = (sessions_key(app_id, user_id),)
+        items = (families_key(app_id, user_id),)
         return Asked(app_id, user_id=user_id, external_id=wish.external_id, tokens=(wish.id,), items=items)
 
     async def do_of_user(self, asked: Asked, decide: Callable[[Snapshot, Asked], Changes]) -> Done:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.core import sessions
+from gateway.core import families as family_rules
 from gateway.core.codes import CODE_BYTES, Code, NewCode, code_from, create_code, drop_code, minted_code, sealed_in
+from gateway.core.families import NextToken, TokenRules, families_key
 from gateway.core.ledger import Asked, Changes, Snapshot, Who
 from gateway.core.records import App, UserTokenRecord
-from gateway.core.sessions import NextToken, TokenRules, sessions_key
 from gateway.core.token import Prefixes, Secret
 from gateway.keys.keeper import Keeper, MadeUserToken, verifier_of
 from gateway.store.contract import Store, StoreBroken, StoreUnavailable
@@ -89,7 +89,7 @@ class Registration:
         asked = keeper.asked_of(app_id, wish)
 
         def decide(seen: Snapshot, asked: Asked) -> Changes:
-            return sessions.register(seen, asked, wish, key, self.rules, _GATEWAY)
+            return family_rules.register(seen, asked, wish, key, self.rules, _GATEWAY)
 
         done = await keeper.do_of_user(replace(asked, items=(*asked.items, key)), decide)
         return await keeper.made_user_token(done, app_id, wish.id, token)
@@ -102,7 +102,7 @@ class Registration:
         wish = NextToken(token_id, verifier_of(token))
 
         def decide(seen: Snapshot, asked: Asked) -> Changes:
-            return sessions.refresh(seen, asked, old.id, wish, self.rules, who)
+            return family_rules.refresh(seen, asked, old.id, wish, self.rules, who)
 
         asked = replace(_about(old), tokens=(old.id, token_id))
         return await keeper.made_user_token(await keeper.do_of_user(asked, decide), old.app_id, token_id, token)
@@ -110,7 +110,7 @@ class Registration:
     async def end_reused(self, token: UserTokenRecord) -> bool:
         """Whether the family of a token that came back after its last minute was ended now, not before."""
         done = await self._keeper(_GATEWAY).do_of_user(
-            _about(token), lambda seen, asked: sessions.reused(seen, asked, token.id, _GATEWAY)
+            _about(token), lambda seen, asked: family_rules.reused(seen, asked, token.id, _GATEWAY)
         )
         return bool(done.changes)
 
@@ -119,7 +119,7 @@ class Registration:
 
 
 def _about(token: UserTokenRecord) -> Asked:
-    items = (sessions_key(token.app_id, token.user_id),)
+    items = (families_key(token.app_id, token.user_id),)
     return Asked(token.app_id, user_id=token.user_id, tokens=(token.id,), items=items)
 
 

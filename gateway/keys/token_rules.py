@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.core.sessions import TokenRules
+from gateway.core.families import TokenRules
 from gateway.core.wishes import DAY
 from gateway.settings.users import UserTokens
 

@@ -9,13 +9,13 @@ import orjson
 
 from gateway.core.credential import bearer, prove_nothing
 from gateway.core.decision import Reason, Refused, Unavailable, permitted, refuse
+from gateway.core.families import refresh_fault
 from gateway.core.headers import Inbound, check_json, check_plain
 from gateway.core.ledger import ActRefused, Who
 from gateway.core.message import json_value
 from gateway.core.principal import KeyPrincipal
 from gateway.core.records import Fault, UserTokenRecord
 from gateway.core.routing import RouteMatch, RouteRule, decide_route
-from gateway.core.sessions import refresh_fault
 from gateway.core.times import iso_time
 from gateway.core.token import Kind, Token, parse_token, verifier
 from gateway.core.wishes import user_faults

@@ -55,7 +55,7 @@ async def test_a_notice_is_signed(secret: Path) -> None:
         assert headers["webhook-signature"] == f"v1,{signature}"
         assert headers["content-type"] == "application/json"
         told = json.loads(body)
-        assert (told["type"], told["timestamp"]) == ("trial", 1_700_000_000)
+        assert (told["type"], told["timestamp"]) == ("trial", "2023-11-14T22:13:20.000Z")
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def ledger() -> Ledger:
     made.users[APP.id, USER] = User(USER, APP.id, "ada@example.com")
     wish = NewUserToken("5a00000000000001", bytes(32), USER, None, USER, DAY)
     made.do(deletion.asked_of(APP.id, USER), lambda seen: people.create_user_token(seen, wish, WHO))
-    made.items[ItemKind.SESSIONS, f"{APP.id}.{USER}"] = Item(ItemKind.SESSIONS, f"{APP.id}.{USER}", APP.id, "{}")
+    made.items[ItemKind.FAMILIES, f"{APP.id}.{USER}"] = Item(ItemKind.FAMILIES, f"{APP.id}.{USER}", APP.id, "{}")
     made.events.clear()
     return made
 

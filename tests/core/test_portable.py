@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from gateway.core.audit import AuditAction, AuditEvent, Numbered, Seal
 from gateway.core.developer_tokens import DeveloperToken, token_item
+from gateway.core.families import Family, families_item
 from gateway.core.notices import Channel, Mark, Notice, NoticeState, Wanted
 from gateway.core.notices import item_of as notice_item
 from gateway.core.portable import LastUsed, NotPortable, Portable, kind_of, line_of, record_of
 from gateway.core.records import DELETED, App, Developer, KeyRecord, RevokedWhy, Role, User, UserTokenRecord
-from gateway.core.sessions import Family, sessions_item
 from gateway.core.times import LAST_MOMENT
 
 APP_ID = "5a0000000000000000000a01"
@@ -41,7 +41,7 @@ RECORDS: dict[str, Portable] = {
     "key": KEY,
     "user": User("some one".replace(" ", "-"), APP_ID, "customer 17", switches=1, cut_at=9),
     "user_token": UserTokenRecord("5a00000000000003", APP_ID, "someone", VERIFIER, 1000, 2000, 1500),
-    "item": sessions_item(APP_ID, "someone", [Family("5a00000000000003", 9000, ("5a00000000000003",))]),
+    "item": families_item(APP_ID, "someone", [Family("5a00000000000003", 9000, ("5a00000000000003",))]),
     "developer": Developer(APP_ID, "ada@example.com", Role.SPECTATOR),
     "event": Numbered(CHAIN, 7, AuditEvent(1000, AuditAction.KEY_REVOKED, APP_ID, KEY.id, "cli:ada", "cli", "leaked")),
     "seal": Seal(CHAIN, 1, 7, 2000, "ab" * 32, "signature", "signer"),

@@ -10,7 +10,7 @@ from gateway.core.repeats import KEPT, Repeat, Repeated, forget, once, repeat_of
 
 APP = App("5a0000000000000000000a01", "demo", "eu")
 NOW = 1_700_000_000_000
-OTHER: ItemKey = (ItemKind.SESSIONS, "5a.other")
+OTHER: ItemKey = (ItemKind.FAMILIES, "5a.other")
 
 
 def asking(

@@ -9,10 +9,10 @@ import pytest
 
 from gateway.core.audit import AuditAction, AuditEvent
 from gateway.core.credential import key_principal, user_principal
+from gateway.core.families import TokenRules
 from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Done, Snapshot, Who
 from gateway.core.principal import KeyPrincipal, UserPrincipal
 from gateway.core.records import App, KeyRecord, KeyState, RevokedWhy, Role, User, key_state
-from gateway.core.sessions import TokenRules
 from gateway.core.token import Kind, Prefixes, Secret, Token, parse_token
 from gateway.core.wishes import DAY, KEY_LIFETIME, LONGEST_LIFETIME, LONGEST_SHUTDOWN, SHUTDOWN
 from gateway.keys.keeper import Keeper

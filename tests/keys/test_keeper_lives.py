@@ -9,7 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.core import lifecycle, people, sessions
+from gateway.core import families as family_rules
+from gateway.core import lifecycle, people
+from gateway.core.families import NextToken, TokenRules, Unseen
 from gateway.core.ledger import Act, ActRefused, Asked, Changes, Decide, Done, ItemKind, Snapshot
 from gateway.core.lifecycle import NewKey, places
 from gateway.core.people import NewUserToken
@@ -23,7 +25,6 @@ from gateway.core.records import (
     user_token_fault,
     works,
 )
-from gateway.core.sessions import NextToken, TokenRules, Unseen
 from gateway.core.takings import Taken, Taking, taken_by
 from gateway.store.open import open_store
 from tests.support.examples import IN_CI
@@ -164,7 +165,7 @@ class Lives(RuleBasedStateMachine):
         wish = NewUserToken(f"5a{number:014x}", number.to_bytes(32), user_id, external_id, new, 50)
         asked = Asked(app.id, user_id=user_id or new, external_id=external_id, tokens=(wish.id,))
         for _ in range(1 + again):
-            self.act_of_user(asked, lambda seen, asked: sessions.issue(seen, asked, wish, RULES, WHO))
+            self.act_of_user(asked, lambda seen, asked: family_rules.issue(seen, asked, wish, RULES, WHO))
 
     def act_of_user(self, asked: Asked, decide: Callable[[Snapshot, Asked], Changes]) -> None:
         """The same in both, with as much of the user's tokens seen as it turns out to need."""
@@ -179,13 +180,13 @@ class Lives(RuleBasedStateMachine):
         wish = NextToken(f"5a{new:014x}", new.to_bytes(32))
         asked = Asked(old.app_id, user_id=old.user_id, tokens=(old.id, wish.id))
         for _ in range(1 + again):
-            self.act_of_user(asked, lambda seen, asked: sessions.refresh(seen, asked, old.id, wish, RULES, WHO))
+            self.act_of_user(asked, lambda seen, asked: family_rules.refresh(seen, asked, old.id, wish, RULES, WHO))
 
     @rule(number=NUMBERS)
     def a_token_comes_back(self, number: int) -> None:
         token = self.a_token(number)
         asked = Asked(token.app_id, user_id=token.user_id, tokens=(token.id,))
-        self.act_of_user(asked, lambda seen, asked: sessions.reused(seen, asked, token.id, WHO))
+        self.act_of_user(asked, lambda seen, asked: family_rules.reused(seen, asked, token.id, WHO))
 
     def a_token(self, number: int) -> UserTokenRecord:
         """Some token; before there is any, one that is not there."""

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.families import DEFAULT_RULES
 from gateway.core.ledger import Act, Asked, Changes, Item, ItemKind, Who
 from gateway.core.records import App
-from gateway.core.sessions import DEFAULT_RULES
 from gateway.core.token import Prefixes
 from gateway.keys.registration import OpenCode, Registration
 from gateway.store.contract import Store, StoreBroken, StoreUnavailable
@@ -81,7 +81,7 @@ async def test_damage(store: Store, app: App, registration: Registration) -> Non
         await keep(store, app, Changes(items=(Item(item.kind, item.id, item.owner, "{}", item.ends_at),)))
     with pytest.raises(StoreBroken, match="damaged"):
         await registration.find_code(code)
-    async for item in store.items(ItemKind.SESSIONS):
+    async for item in store.items(ItemKind.FAMILIES):
         await keep(store, app, Changes(items=(Item(item.kind, item.id, item.owner, "[1]", item.ends_at),)))
     with pytest.raises(StoreUnavailable, match="damaged"):
         await registration.refresh(user)

@@ -10,7 +10,7 @@ from tests.store import acts
 from tests.store.acts import do
 from tests.store.place import APP, OTHER_APP, TOKEN_ID, USER_ID, Place, filled, opened, the_events, the_user
 
-SESSIONS = Item(ItemKind.SESSIONS, f"{APP.id}.{USER_ID}", APP.id, "{}")
+FAMILIES = Item(ItemKind.FAMILIES, f"{APP.id}.{USER_ID}", APP.id, "{}")
 
 
 def deleting(user_id: str = USER_ID, app_id: str = APP.id) -> Act:
@@ -19,13 +19,13 @@ def deleting(user_id: str = USER_ID, app_id: str = APP.id) -> Act:
 
 
 async def check_a_user_is_deleted_once(place: Place) -> None:
-    """A deleted user's tokens would work, what stands of the sessions remain, or the audit tell of it ten times."""
+    """A deleted user's tokens would work, what stands of the families remain, or the audit tell of it ten times."""
     async with filled(place) as store, opened(place) as second:
-        await do(store, Act(Asked(APP.id, items=(SESSIONS.key,)), lambda _: Changes(items=(SESSIONS,))))
+        await do(store, Act(Asked(APP.id, items=(FAMILIES.key,)), lambda _: Changes(items=(FAMILIES,))))
         await asyncio.gather(*(one.act([deleting()]) for one in [store, second] * 5))
 
         assert await the_user(store) == User(USER_ID, APP.id, cut_at=DELETED)
-        assert await store.find_item(*SESSIONS.key) is None
+        assert await store.find_item(*FAMILIES.key) is None
         found = await store.find_user_token(TOKEN_ID)
         assert found is not None
         assert user_token_fault(found.record, found.user, found.app, 0) is Fault.REVOKED

@@ -79,7 +79,7 @@ async def check_items_are_what_was_kept(place: Place) -> None:
         assert await store.find_item(*CODE.key) == CODE
         assert await store.find_item(*theirs.key) == theirs
         assert await store.find_item(ItemKind.INCIDENT, CODE.id) is None
-        seen = (await store.look([Asked(APP.id, items=(CODE.key, (ItemKind.SESSIONS, CODE.id)))]))[0]
+        seen = (await store.look([Asked(APP.id, items=(CODE.key, (ItemKind.FAMILIES, CODE.id)))]))[0]
         assert seen.items == {CODE.key: CODE}
         assert (await store.look([Asked(person, items=(theirs.key,))]))[0].items == {theirs.key: theirs}
         assert (await look(store, APP.id)).items == {}

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from gateway.core.families import Unseen
 from gateway.core.ledger import Asked, Changes, Snapshot
-from gateway.core.sessions import Unseen
 from tests.support.ledgers import Ledger
 
 

@@ -12,9 +12,9 @@ from aiohttp import ClientSession, web
 from yarl import URL
 
 from gateway.control.api.app import Api
+from gateway.core.families import DEFAULT_RULES
 from gateway.core.ledger import Who
 from gateway.core.records import App, Role
-from gateway.core.sessions import DEFAULT_RULES
 from gateway.core.token import Prefixes, mint
 from gateway.keys.developer_tokens import TokenDesk
 from gateway.keys.keeper import Keeper

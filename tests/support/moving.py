@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from gateway.core.audit import AuditAction, Numbered
 from gateway.core.developer_tokens import DeveloperToken, token_item
+from gateway.core.families import Family, families_item
 from gateway.core.ledger import Act, Who
 from gateway.core.portable import Portable, line_of
 from gateway.core.records import Role
-from gateway.core.sessions import Family, sessions_item
 from gateway.keys.export_file import checked
 from gateway.keys.moving import everything, export
 from gateway.keys.restoring import Restored, Restoring
@@ -27,7 +27,7 @@ KEYS = [f"5a{number:014x}" for number in range(4)]
 TOKENS = [f"5a{number:014x}" for number in range(4, 8)]
 USERS = ["first-user", "5a93deb3d8e7d90600001e6f"]
 EMAIL = "ada@example.com"
-FAMILIES: Final = sessions_item(APP.id, USERS[0], [Family(TOKENS[0], 1_790_000_000_000, (TOKENS[0],))])
+FAMILIES: Final = families_item(APP.id, USERS[0], [Family(TOKENS[0], 1_790_000_000_000, (TOKENS[0],))])
 PERSONS: Final = token_item(DeveloperToken("0c01", "0c" * 12, "dev_00", bytes(32), 1, 2, "operator:ada"))
 
 

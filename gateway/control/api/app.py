@@ -23,10 +23,10 @@ from gateway.control.api.reading import body_of, key_of, knows, parts_of, query_
 from gateway.control.api.routes import PREFIX, Route, Routes
 from gateway.control.api.table import ROWS
 from gateway.core.decision import Refused
+from gateway.core.families import TokenRules
 from gateway.core.ledger import ActRefused, Snapshot
 from gateway.core.message import json_value
 from gateway.core.repeats import Repeat, repeat_of, tag_of
-from gateway.core.sessions import TokenRules
 from gateway.core.token import Prefixes
 from gateway.settings.api import Operator
 from gateway.store.contract import Store, StoreBroken, StoreUnavailable

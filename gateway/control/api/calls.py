@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from gateway.control.api.asked import PageQuery
 from gateway.control.api.callers import Caller, Needs
 from gateway.control.api.cursors import Cursors
+from gateway.core.families import TokenRules
 from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Snapshot, Who
 from gateway.core.repeats import Repeat, Repeated, forget, once
-from gateway.core.sessions import TokenRules
 from gateway.core.token import Prefixes, Secret
 from gateway.keys.developer_tokens import TokenDesk
 from gateway.keys.keeper import Keeper

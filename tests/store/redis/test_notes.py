@@ -46,7 +46,7 @@ async def test_some_of_what_is_over_goes_with_each_new_item(own: Servers, store:
 
 
 async def test_what_begins_anew_is_not_forgotten(store: RedisStore) -> None:
-    """The sessions of a user who comes back after a long time would be lost in the act that begins new ones."""
+    """The tokens of a user who comes back after a long time would be lost in the act that begins new ones."""
     now = (await look(store, APP.id)).now
     few = codes(3)
     await do(store, keep(*few))

@@ -78,9 +78,9 @@ class Unseen(ActRefused):
         )
 
 
-def sessions_key(app_id: str, user_id: str) -> ItemKey:
+def families_key(app_id: str, user_id: str) -> ItemKey:
     """What the families of a user are kept under."""
-    return ItemKind.SESSIONS, f"{app_id}.{user_id}"
+    return ItemKind.FAMILIES, f"{app_id}.{user_id}"
 
 
 def families_from(item: Item) -> tuple[Family, ...]:
@@ -94,10 +94,10 @@ def families_from(item: Item) -> tuple[Family, ...]:
     return families
 
 
-def sessions_item(app_id: str, user_id: str, families: Sequence[Family]) -> Item:
+def families_item(app_id: str, user_id: str, families: Sequence[Family]) -> Item:
     """The item that holds at least one family."""
     text = orjson.dumps([{"id": each.id, "ends_at": each.ends_at, "tokens": each.tokens} for each in families])
-    kind, item_id = sessions_key(app_id, user_id)
+    kind, item_id = families_key(app_id, user_id)
     return Item(kind, item_id, app_id, text.decode(), max(each.ends_at for each in families))
 
 
@@ -203,7 +203,7 @@ def _family(value: Any) -> Family:
 
 
 def _seen_families(seen: Snapshot, asked: Asked, user: User) -> tuple[Family, ...]:
-    key = sessions_key(user.app_id, user.id)
+    key = families_key(user.app_id, user.id)
     if key not in asked.items:
         raise Unseen(items=(key,))
     families = families_from(seen.items[key]) if key in seen.items else ()
@@ -247,8 +247,8 @@ def _bounded(seen: Snapshot, user: User, families: list[Family], rules: TokenRul
 
 def _kept(user: User, families: Sequence[Family]) -> Changes:
     if families:
-        return Changes(items=(sessions_item(user.app_id, user.id, families),))
-    return Changes(dropped=(sessions_key(user.app_id, user.id),))
+        return Changes(items=(families_item(user.app_id, user.id, families),))
+    return Changes(dropped=(families_key(user.app_id, user.id),))
 
 
 def _with(one: Changes, other: Changes) -> Changes:

@@ -8,21 +8,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core import lifecycle, people, sessions
+from gateway.core import families as family_rules
+from gateway.core import lifecycle, people
 from gateway.core.audit import AuditAction
 from gateway.core.codes import CODE_BYTES, CODE_LIFETIME, NewCode, code_from, create_code, minted_code
-from gateway.core.ledger import ActReason, ActRefused, Asked, Changes, Item, ItemKey, ItemKind
-from gateway.core.people import CLOCKS_APART, NewUserToken
-from gateway.core.records import App, Fault, User, UserTokenRecord, user_token_fault
-from gateway.core.sessions import (
+from gateway.core.families import (
     SIDE_BY_SIDE,
     NextToken,
     TokenRules,
     Unseen,
     families_from,
+    families_key,
     refresh_fault,
-    sessions_key,
 )
+from gateway.core.ledger import ActReason, ActRefused, Asked, Changes, Item, ItemKey, ItemKind
+from gateway.core.people import CLOCKS_APART, NewUserToken
+from gateway.core.records import App, Fault, User, UserTokenRecord, user_token_fault
 from gateway.core.wishes import DAY
 from tests.support.examples import IN_CI
 from tests.support.families import of_user
@@ -51,7 +52,7 @@ def issue(
     """A first token."""
     wish = NewUserToken(token_id(number), number.to_bytes(32), user, external, f"5a{number:022x}", rules.lifetime)
     asked = Asked(APP.id, user_id=user or wish.new_user_id, external_id=external, tokens=(wish.id,))
-    of_user(ledger, asked, lambda seen, asked: sessions.issue(seen, asked, wish, rules, WHO))
+    of_user(ledger, asked, lambda seen, asked: family_rules.issue(seen, asked, wish, rules, WHO))
     return ledger.tokens[wish.id]
 
 
@@ -60,14 +61,16 @@ def refresh(ledger: Ledger, old: int, new: int, rules: TokenRules = RULES, verif
     wish = NextToken(token_id(new), verifier or new.to_bytes(32))
     user_id = ledger.tokens[token_id(old)].user_id if token_id(old) in ledger.tokens else None
     asked = Asked(APP.id, user_id=user_id, tokens=(token_id(old), wish.id))
-    return of_user(ledger, asked, lambda seen, asked: sessions.refresh(seen, asked, token_id(old), wish, rules, WHO))
+    return of_user(
+        ledger, asked, lambda seen, asked: family_rules.refresh(seen, asked, token_id(old), wish, rules, WHO)
+    )
 
 
 def come_back(ledger: Ledger, number: int) -> Changes:
     """A token that is presented after it was refreshed."""
     user_id = ledger.tokens[token_id(number)].user_id
     asked = Asked(APP.id, user_id=user_id, tokens=(token_id(number),))
-    return of_user(ledger, asked, lambda seen, asked: sessions.reused(seen, asked, token_id(number), WHO))
+    return of_user(ledger, asked, lambda seen, asked: family_rules.reused(seen, asked, token_id(number), WHO))
 
 
 def fault(ledger: Ledger, number: int) -> Fault | None:
@@ -89,7 +92,7 @@ def test_a_first_token_begins_a_family(ledger: Ledger) -> None:
     """A user's token could be refreshed for ever, or not at all."""
     token = issue(ledger, 1)
     assert (token.family, token.expires_at) == (token.id, ledger.now + RULES.lifetime)
-    (family,) = families_from(ledger.items[sessions_key(APP.id, "u")])
+    (family,) = families_from(ledger.items[families_key(APP.id, "u")])
     assert (family.id, family.tokens, family.ends_at) == (token.id, (token.id,), ledger.now + RULES.family)
     short = TokenRules(family=DAY)
     assert issue(ledger, 2, rules=short).expires_at == ledger.now + DAY
@@ -246,7 +249,7 @@ def test_many_refreshes_within_a_minute(ledger: Ledger) -> None:
     issue(ledger, 1)
     for number in range(2, 60):
         refresh(ledger, 1, number)
-    (family,) = families_from(ledger.items[sessions_key(APP.id, "u")])
+    (family,) = families_from(ledger.items[families_key(APP.id, "u")])
     working = [number for number in range(1, 60) if fault(ledger, number) is None]
     assert working == [1, *range(60 - SIDE_BY_SIDE + 1, 60)]
     assert len(family.tokens) == SIDE_BY_SIDE
@@ -270,7 +273,7 @@ def test_a_token_that_comes_back_ends_its_family(ledger: Ledger) -> None:
     assert not come_back(ledger, 1)
     assert come_back(ledger, 2), "of a family that is gone it is still told"
     assert not come_back(ledger, 5)
-    assert [family.id for family in families_from(ledger.items[sessions_key(APP.id, "u")])] == [token_id(5)]
+    assert [family.id for family in families_from(ledger.items[families_key(APP.id, "u")])] == [token_id(5)]
 
 
 def test_the_last_family_leaves_nothing(ledger: Ledger) -> None:
@@ -280,7 +283,7 @@ def test_the_last_family_leaves_nothing(ledger: Ledger) -> None:
     ledger.now += MINUTE
     assert come_back(ledger, 1)
     assert not ledger.items
-    assert not ledger.do(Asked(APP.id), lambda seen: sessions.reused(seen, Asked(APP.id), "5a", WHO))
+    assert not ledger.do(Asked(APP.id), lambda seen: family_rules.reused(seen, Asked(APP.id), "5a", WHO))
 
 
 # Codes ----------------------------------------------------------------------------------------------------------------
@@ -299,8 +302,8 @@ def register(ledger: Ledger, number: int, code: ItemKey, external: str = "a") ->
     """A first token for a code."""
     new = f"5a{number:022x}"
     wish = NewUserToken(token_id(number), number.to_bytes(32), None, external, new, RULES.lifetime)
-    asked = Asked(APP.id, user_id=new, external_id=external, tokens=(wish.id,), items=(code, sessions_key(APP.id, new)))
-    return of_user(ledger, asked, lambda seen, asked: sessions.register(seen, asked, wish, code, RULES, WHO))
+    asked = Asked(APP.id, user_id=new, external_id=external, tokens=(wish.id,), items=(code, families_key(APP.id, new)))
+    return of_user(ledger, asked, lambda seen, asked: family_rules.register(seen, asked, wish, code, RULES, WHO))
 
 
 def test_a_code_is_spent_in_the_act_that_issues(ledger: Ledger) -> None:
@@ -373,12 +376,12 @@ def test_who_may_refresh() -> None:
 def test_damage(text: str) -> None:
     """Damage in the store would be taken for a user without tokens, whom no limit holds."""
     with pytest.raises(ValueError, match=r".+"):
-        families_from(Item(ItemKind.SESSIONS, "5a", APP.id, text))
+        families_from(Item(ItemKind.FAMILIES, "5a", APP.id, text))
 
 
 def test_more_is_asked_for() -> None:
     """What was asked for before would be asked for twice, or not any more."""
-    key = sessions_key(APP.id, "u")
+    key = families_key(APP.id, "u")
     asked = Asked(APP.id, tokens=("a",), items=(key,))
     assert Unseen((key,), ("a", "b")).widened(asked) == replace(asked, tokens=("a", "b"))
 
