@@ -3,12 +3,11 @@
 from collections.abc import Container, Iterable
 from dataclasses import replace
 
-import orjson
-
 from gateway.core.audit import AuditAction, AuditEvent
-from gateway.core.decision import Deletion
+from gateway.core.decision import Deletion, Refused
 from gateway.core.ledger import Asked, Changes, ItemKind, Snapshot, Who
 from gateway.core.lifecycle import the_app
+from gateway.core.message import json_value
 from gateway.core.records import DELETED, User
 
 
@@ -38,11 +37,12 @@ def gone(deletions: Iterable[Deletion], answer: bytes) -> tuple[str, ...]:
     """The ids of the users whom a successful answer leaves deleted: all but those whose own field plainly failed.
 
     A field that failed is null in the data, and an error's path is its response key and nothing more: where the path
-    goes on, a member of its result failed, and it did run. What is no JSON object with data tells of no failure.
+    goes on, a member of its result failed, and it did run. What is no JSON object with data tells of no failure, and
+    neither does what two parsers would read differently.
     """
     try:
-        told = orjson.loads(answer)
-    except orjson.JSONDecodeError:
+        told = json_value(answer)
+    except Refused:
         told = None
     if not isinstance(told, dict) or "data" not in told:
         return tuple(dict.fromkeys(each.user_id for each in deletions))

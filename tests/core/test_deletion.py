@@ -151,6 +151,20 @@ def test_what_is_no_answer(answer: bytes) -> None:
     assert gone([ONE, Deletion("v"), ONE], answer) == ("u", "v")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"data": {"a": 1}, "data": {"a": null}, "errors": [{"path": ["a"]}]}',
+        b'{"data": {"a": 1, "a": null}, "errors": [{"path": ["a"]}]}',
+        b'{"data": {"a": null}, "errors": [{"path": ["a"]}]} x',
+        b'\xef\xbb\xbf{"data": {"a": null}, "errors": [{"path": ["a"]}]}',
+    ],
+)
+def test_what_two_parsers_read_differently(answer: bytes) -> None:
+    """The client would read that the user is gone, and the gateway that the user is not."""
+    assert gone([ONE], answer) == ("u",)
+
+
 def test_what_was_left_out_by_a_condition() -> None:
     """A user would be deleted here whom a condition spared there."""
     spared, sure = Deletion("u", "a", conditional=True), Deletion("v", "a")
