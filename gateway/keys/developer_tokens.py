@@ -66,9 +66,13 @@ class TokenDesk:
         email = normal_email(email)
         for sentence in email_faults(email):
             raise ActRefused(ActReason.WISH_INVALID, sentence)
+        return await self.renew(person_of(email), lifetime)
+
+    async def renew(self, person: Person, lifetime: int = LIFETIME) -> IssuedToken:
+        """A token for a person, who must still have a role in some app."""
         async for each in self.store.developers():
-            if each.email == email:
-                return await self.issue(person_of(email), lifetime)
+            if person_id(each.email) == person.id:
+                return await self.issue(person, lifetime)
         raise ActRefused(
             ActReason.UNKNOWN_DEVELOPER,
             "Nobody with this address has a role in any app; see 'gateway developers list'.",
@@ -113,7 +117,10 @@ class TokenDesk:
         except StoreUnavailable as error:
             if not error.unknown:
                 raise
+        try:
             return await self._once(act)  # perhaps it was done; what was done is not done twice
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"{error} Nobody can tell whether it was done.", unknown=True) from error
 
     async def _once(self, act: Act) -> Done:
         (outcome,) = await self.store.act([act])

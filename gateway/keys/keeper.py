@@ -138,7 +138,7 @@ class Keeper:
         predecessor = _key_in(done.changes, key_id)
         if not done.replicated:
             ended = await self._end_unconfirmed(app_id, wish.id)
-            raise _unconfirmed("The successor", ended=ended, more=_what_remains(predecessor))
+            raise _unconfirmed("The successor", ended=ended, more=_what_remains(predecessor), partly=True)
         return Rotated(_key_in(done.changes, wish.id), token, predecessor, done)
 
     async def rename_key(self, key_id: str, name: str) -> KeyRecord:
@@ -243,7 +243,8 @@ class Keeper:
         if not done.replicated:
             asked, why = Asked(app_id, tokens=(token_id,)), RevokedWhy.UNCONFIRMED
             ended = await self.undo(asked, lambda seen: people.revoke_user_token(seen, token_id, why, self.who))
-            raise _unconfirmed("The token", ended=ended)
+            older = " The user's oldest device may have lost its place." if len(done.changes.tokens) > 1 else ""
+            raise _unconfirmed("The token", ended=ended, more=older, partly=bool(older))
         found = await self.store.find_user_token(token_id)
         if found is None:
             raise StoreUnavailable("The store has lost a token that it had just kept; nobody was given it.")
@@ -353,11 +354,13 @@ def _no_app(app_id: str) -> ActRefused:
     return ActRefused(ActReason.UNKNOWN_APP, f"There is no app with the id {app_id!r}; see 'gateway apps list'.")
 
 
-def _unconfirmed(what: str, *, ended: bool, more: str = "") -> StoreUnavailable:
+def _unconfirmed(what: str, *, ended: bool, more: str = "", partly: bool = False) -> StoreUnavailable:
+    """That something was taken back, as no replica has it; `partly` when not all of the act could be."""
     fate = "was ended again" if ended else "may stand in lists until it is ended; nobody was given its token"
     return StoreUnavailable(
         f"{what} was not made: no replica of the store confirmed in time that it would last. What there is of it"
-        f" {fate}.{more} Try again once the replicas answer."
+        f" {fate}.{more} Try again once the replicas answer.",
+        unknown=partly,
     )
 
 

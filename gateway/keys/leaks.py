@@ -49,13 +49,15 @@ class Reported:
 class LeakDesk:
     """Takes reports of leaks, and what people decide about the incidents.
 
-    `around` may add to an act what its caller wants to see done with it.
+    `around` may add to an act what its caller wants to see done with it. `flags` says that a token which is not whole
+    opens an incident too: for scanners, and for those who see every app.
     """
 
     store: Store
     who: Who
     prefixes: Prefixes
     around: Callable[[Act], Act] = lambda act: act
+    flags: bool = True
     pace: float = PACE
 
     # Reports
@@ -144,6 +146,8 @@ class LeakDesk:
         if named is None or found is None:
             return None
         proven = hmac.compare_digest(found.record.verifier, named.verifier)
+        if not proven and not self.flags:
+            return None
         return _report(found, tuple(seen), proven=proven, ends=proven)
 
     async def _find(self, credential_id: str, kind: Kind = Kind.LEGACY) -> FoundKey | FoundUserToken | None:

@@ -88,6 +88,8 @@ class Api:
         except StoreUnavailable as error:
             _LOG.warning("api without store", error=str(error), exc_info=_damage(error))
             response = self._problem(Problem(Code.OUTCOME_UNKNOWN if error.unknown else Code.STORE_UNAVAILABLE))
+        except (ConnectionError, web.RequestPayloadError):  # whoever asks has left in the middle of it
+            response = self._problem(Problem(Code.REQUEST_INVALID))
         except Exception as error:  # noqa: BLE001 - a fault of ours is answered, and told in the log
             _LOG.error("internal error", error=type(error).__name__, exc_info=error)
             response = self._problem(Problem(Code.INTERNAL_ERROR))
@@ -123,8 +125,12 @@ class Api:
         seen = await self._admit(route, caller, ids)
         query = query_of(request, route)
         key = key_of(request, route)
-        matches = tags_of(request, "If-Match") if route.record is not None else frozenset()
-        body = await body_of(request) if route.body is not None or request.can_read_body else b""
+        matches = _matches(request, route)
+        body = b""
+        if route.body is not None or request.can_read_body:
+            body = await body_of(request)
+            # A body may take its time, and a token must not outlive its end by that.
+            caller = await self._proven(request)
         call = Call(
             desk=await self._open_desk(),
             caller=caller,
@@ -228,7 +234,17 @@ def _plain(status: int, body: bytes, reply: Reply) -> web.Response:
         response.headers["ETag"] = reply.tag
     if reply.repeated:
         response.headers["Idempotent-Replayed"] = "true"
+    if not reply.replicated:
+        response.headers["X-Gateway-Replicated"] = "false"
     return response
+
+
+def _matches(request: web.Request, route: Route) -> frozenset[str]:
+    """What the record has to be for it to be changed; nothing where that is not asked for."""
+    tags = tags_of(request, "If-Match")
+    if tags and route.method != "GET" and route.record is None:
+        raise invalid([("header/If-Match", "What this route changes has no ETag.")])
+    return tags
 
 
 def _repeat(caller: Caller, key: str, route: Route, ids: Ids, body: bytes) -> Repeat | None:

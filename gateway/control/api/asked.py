@@ -3,11 +3,11 @@
 Lengths of time are whole seconds. The scopes and regions that there are come as the context of a check.
 """
 
-import unicodedata
+import re
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from gateway.core.developer_tokens import LONGEST_LIFETIME as LONGEST_TOKEN
 from gateway.core.incidents import IncidentState
@@ -24,6 +24,7 @@ from gateway.core.wishes import (
 )
 
 _SECOND: Final = 1000
+_MEMBER: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 def _good(faults: Callable[[str], Iterable[str]]) -> AfterValidator:
@@ -36,8 +37,9 @@ def _good(faults: Callable[[str], Iterable[str]]) -> AfterValidator:
 
 
 def _scopes(scopes: list[str], info: ValidationInfo) -> list[str]:
-    for sentence in scope_faults(scopes, (info.context or {})["scopes"]):
-        raise ValueError(sentence)
+    sentences = list(scope_faults(scopes, (info.context or {})["scopes"]))
+    if sentences:
+        raise ValueError(" ".join(sentences))
     return scopes
 
 
@@ -45,6 +47,13 @@ def _region(region: str, info: ValidationInfo) -> str:
     for sentence in region_faults(region, (info.context or {})["regions"]):
         raise ValueError(sentence)
     return region
+
+
+def _digits(text: Any) -> Any:
+    """A number as a query has it: pydantic would take `1_0` and ` +1` too."""
+    if isinstance(text, str) and not (text.isascii() and text.isdigit()):
+        raise ValueError("It is a whole number, in digits.")
+    return text
 
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(normal_name), _good(name_faults)]
@@ -66,7 +75,7 @@ class Query(BaseModel):
 class PageQuery(Query):
     """Which part of a list."""
 
-    limit: int = Field(default=100, ge=1, le=1000, description="How many at most.")
+    limit: Annotated[int, BeforeValidator(_digits)] = Field(default=100, ge=1, le=1000, description="How many at most.")
     cursor: str | None = Field(default=None, min_length=1, max_length=2000, description="`next` of the page before.")
 
 
@@ -168,5 +177,6 @@ def faults_of(errors: Iterable[Any], place: str) -> Iterable[tuple[str, str]]:
 
 
 def _shown(part: object) -> str:
-    text = str(part)[:40]
-    return "".join(sign if unicodedata.category(sign)[0] not in "CZ" else "?" for sign in text)
+    """A member's name, if it may be one: what is typed there by mistake may be a secret."""
+    text = str(part)
+    return text if _MEMBER.fullmatch(text) else "?"

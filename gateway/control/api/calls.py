@@ -15,7 +15,8 @@ from gateway.control.api.asked import PageQuery
 from gateway.control.api.callers import Caller, Needs
 from gateway.control.api.cursors import Cursors
 from gateway.core.families import TokenRules
-from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Snapshot, Who
+from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Done, Snapshot, Who
+from gateway.core.people import person_id
 from gateway.core.repeats import Repeat, Repeated, forget, once
 from gateway.core.token import Prefixes, Secret
 from gateway.keys.developer_tokens import TokenDesk
@@ -50,11 +51,13 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is answered, with the ETag of a record; `repeated` when it was answered before."""
+    """What is answered, with the ETag of a record; `repeated` when it was answered before, `replicated` unless a
+    replica of the store did not confirm the change in time."""
 
     body: bytes = b""
     tag: str | None = None
     repeated: bool = False
+    replicated: bool = True
 
 
 def tagged(model: BaseModel) -> Reply:
@@ -120,6 +123,17 @@ class Call:
             raise
         return Changed(errand.told.encode(), result)
 
+    async def claim(self) -> None:
+        """Bind the Idempotency-Key to this body, for a change that is kept with somebody whom the body names: another
+        body would not meet it there."""
+        if self.repeat is None:
+            return
+        owner = person_id(self.caller.actor)
+        act = once(Act(Asked(owner), lambda _: Changes()), self.repeat, lambda _seen, _changes: "")
+        (outcome,) = await self.desk.store.act([act])
+        if isinstance(outcome, ActRefused) and not isinstance(outcome, Repeated):
+            raise outcome
+
     async def page(
         self, found: AsyncIterator[T], place: Callable[[T], tuple[Any, ...]], model: Callable[[T], BaseModel]
     ) -> Reply:
@@ -167,7 +181,7 @@ class Changed(Generic[R]):
 
     def reply(self, *, tag: bool = False) -> Reply:
         """The answer."""
-        return Reply(self.body, tag_of(self.body) if tag else None, self.repeated)
+        return Reply(self.body, tag_of(self.body) if tag else None, self.repeated, _replicated(self.result))
 
     def disclosing(self, token: Callable[[R], Secret]) -> Reply:
         """The answer, with the token unless it was shown before."""
@@ -175,6 +189,11 @@ class Changed(Generic[R]):
             return self.reply()
         shown = {"token": token(self.result).reveal(), "disclosed": False}
         return Reply(orjson.dumps(orjson.loads(self.body) | shown))
+
+
+def _replicated(result: object) -> bool:
+    done = getattr(result, "done", result)
+    return done.replicated if isinstance(done, Done) else True
 
 
 class Errand:
@@ -225,7 +244,10 @@ class Errand:
 
     def _require_unchanged(self, seen: Snapshot) -> None:
         wanted = self._call.if_match
-        if wanted and "*" not in wanted and wanted.isdisjoint({tag := self._tag(seen)}) and tag != self._mine:
+        if not wanted:
+            return
+        tag = self._tag(seen)
+        if tag is None or ("*" not in wanted and tag not in wanted and tag != self._mine):
             raise ActRefused(ActReason.CHANGED_SINCE, "It has changed since.")
 
     def _tag(self, seen: Snapshot) -> str | None:

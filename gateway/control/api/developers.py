@@ -95,11 +95,15 @@ async def _issue(call: Call) -> Reply:
 
     def issue(errand: Errand) -> Awaitable[IssuedToken]:
         desk = call.token_desk(errand)
-        return desk.issue_to(asked.email or "", lifetime) if person is None else desk.issue(person, lifetime)
+        return desk.issue_to(asked.email or "", lifetime) if person is None else desk.renew(person, lifetime)
 
+    if person is None:
+        await call.claim()
     try:
         return (await call.change(issue, answer)).disclosing(lambda made: made.token)
     except ActRefused as refused:
+        if refused.reason is ActReason.UNKNOWN_DEVELOPER and person is not None:
+            raise role_missing() from refused
         if refused.reason is ActReason.UNKNOWN_DEVELOPER:
             raise impossible([("body/email", "Nobody with this address has a role in any app.")]) from refused
         raise

@@ -1,7 +1,7 @@
 """Routes of leaks: reports of them, and the incidents that they open."""
 
 from collections.abc import AsyncIterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from gateway.control.api.asked import IncidentsQuery, LeakAsked, LeakOfAppAsked
 from gateway.control.api.callers import Needs
@@ -15,8 +15,9 @@ from gateway.keys.leaks import LeakDesk
 
 
 def _desk(call: Call, errand: Errand | None = None) -> LeakDesk:
-    store, prefixes = call.desk.store, call.desk.prefixes
-    return LeakDesk(store, call.who, prefixes) if errand is None else LeakDesk(store, call.who, prefixes, errand.around)
+    # With an id alone a developer reports in apps of theirs, and not by way of a token that is none.
+    desk = LeakDesk(call.desk.store, call.who, call.desk.prefixes, flags=call.caller.person is None)
+    return desk if errand is None else replace(desk, around=errand.around)
 
 
 def _told(incident: Incident) -> IncidentTold:

@@ -176,6 +176,36 @@ async def test_what_no_replica_has_may_be_asked_for_again(api: Managed) -> None:
             assert (made.status, made.json["disclosed"]) == (201, False)
 
 
+async def test_what_was_half_done_is_told_as_that(api: Managed) -> None:
+    """A program would try a rotation again that had been begun, or rely on an end that a failover may undo."""
+    late = Faulty(api.store)
+    key = await api.make_key()
+    path = f"/apps/{api.ours.id}/keys/{key['id']}"
+    async with served(cast("Store", late)) as url:
+        late.late = True
+        rotated = await api.ask(DEVELOPER, "POST", f"{path}/rotate", {}, url=url)
+        assert (rotated.status, rotated.code) == (503, "outcome_unknown")
+        revoked = await api.ask(DEVELOPER, "POST", f"{path}/revoke", url=url)
+        assert (revoked.status, revoked.headers["X-Gateway-Replicated"]) == (200, "false")
+        late.late = False
+        other = await api.make_key()
+        revoked = await api.ask(DEVELOPER, "POST", f"/apps/{api.ours.id}/keys/{other['id']}/revoke", url=url)
+        assert "X-Gateway-Replicated" not in revoked.headers
+
+
+async def test_an_answer_that_is_lost_twice_is_told_as_that(api: Managed) -> None:
+    """A program would be told that no token was made, while one is."""
+
+    class Losing(Faulty):
+        async def act(self, acts: Sequence[Act]) -> list[Done | ActRefused]:
+            self.lost = True
+            return await super().act(acts)
+
+    async with served(cast("Store", Losing(api.store))) as url:
+        told = await api.ask(DEVELOPER, "POST", "/developer-tokens", {}, url=url)
+        assert (told.status, told.code) == (503, "outcome_unknown")
+
+
 async def test_a_request_is_no_repeat_of_itself(api: Managed) -> None:
     """A client would get no token, as the store had lost an answer and was asked again."""
     losing = Faulty(api.store)
