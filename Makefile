@@ -5,6 +5,8 @@
 
 PYTHON =
 ARGS =
+# Tests at once: more than most machines have cores, since many of them wait for a server.
+TESTERS = 4
 BIN = .venv/bin
 
 help:
@@ -23,7 +25,7 @@ run: .venv/.run
 
 test: .venv/.test packages
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest --numprocesses=auto --cov --cov-report= $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(TESTERS) --dist=worksteal --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --fail-under=92
 	$(BIN)/coverage report --include='gateway/core/*' --fail-under=100
 
