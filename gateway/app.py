@@ -5,7 +5,7 @@ import gc
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -68,6 +68,7 @@ _T = TypeVar("_T")
 
 _log: Final = structlog.get_logger()
 
+AHEAD_SECONDS: Final = 2.0  # as between a store's clock and ours
 _BACKLOG: Final = 1024  # Connections that the kernel holds while the loop is busy; more than a burst of wrk's.
 
 
@@ -285,7 +286,15 @@ class App:
 
     def _warnings(self) -> list[str]:
         told = (self._signer.warnings if self._signer else ()), self.issuers.warnings() if self.issuers else ()
-        return [*chain(*told), *warnings_of(self._store)]
+        return [*chain(*told), *warnings_of(self._store), *self._clock_warning()]
+
+    def _clock_warning(self) -> Iterator[str]:
+        ahead = self._clock.ahead() / 1000 if isinstance(self._clock, Clock) else 0
+        if ahead > AHEAD_SECONDS:
+            yield (
+                f"The time of this gateway is {ahead:.0f} seconds ahead of the machine's clock, which was set back; it"
+                " does not go back, and what ends is over here that much earlier. Restart it."
+            )
 
     def _forget(self, ids: frozenset[str]) -> None:
         self._authenticator.forget(ids)

@@ -20,6 +20,10 @@ class Clock:
         self._monotonic = monotonic
         self._lead = wall() - monotonic()  # the largest that the one ever had over the other
 
+    def ahead(self) -> int:
+        """By how many milliseconds this time is ahead of the wall clock, which was set back since."""
+        return self() - self._wall() // 1_000_000
+
     def __call__(self) -> int:
         # The wall clock first: should the process be stopped between the two, the lead is found too small, and passed
         # over, rather than too large for ever.

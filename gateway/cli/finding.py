@@ -185,7 +185,7 @@ async def _hint(store: Store, reason: ActReason, typed: _Typed) -> str:
 
 
 def _nearest(typed: str, known: list[App] | list[KeyRecord] | list[User]) -> str:
-    near = difflib.get_close_matches(typed, [record.id for record in known], 1, 0.8)
+    near = difflib.get_close_matches(typed, [record.id for record in known if record.id != typed], 1, 0.8)
     return f"Did you mean {near[0]}?" if near else ""
 
 

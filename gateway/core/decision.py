@@ -189,13 +189,13 @@ class Finding:
 class Deletion:
     """A user who is gone once the request has succeeded, and whose tokens then end.
 
-    `key` is the member of a GraphQL answer that tells whether it has; None where the status alone does. `conditional`
-    says that the member is left out where @skip or @include did so.
+    `key` is the member of a GraphQL answer that tells whether it has; None where the status alone does. `left_out`
+    says that @skip or @include keep the field from running, so that the member is not to be there.
     """
 
     user_id: str
     key: str | None = None
-    conditional: bool = False
+    left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def _did_not_run(deletion: Deletion, data: object, failed: Container[str]) -> bo
         return False
     if isinstance(data, dict):
         if deletion.key not in data:
-            return deletion.conditional
+            return deletion.left_out
         if data[deletion.key] is not None:
             return False
     return (data is None or isinstance(data, dict)) and deletion.key in failed

@@ -19,7 +19,8 @@ from gateway.core.people import CLOCKS_APART, NewUserToken, create_user_token
 from gateway.core.records import App, Fault, User, UserTokenRecord, user_token_fault
 from gateway.core.wishes import DAY, USER_TOKEN_LIFETIME
 
-# Within its last minute a token can be refreshed again and again; so many of a family work side by side at most.
+# Within its last minute a token can be refreshed again and again; so many of a family work side by side at most, and
+# then no more are given out until the first ones are over.
 SIDE_BY_SIDE: Final = 8
 
 _MAY_RETURN: Final = frozenset({None, Fault.EXPIRED})
@@ -159,18 +160,19 @@ def refresh(seen: Snapshot, asked: Asked, token_id: str, wish: NextToken, rules:
     ends_at = min(seen.now + rules.lifetime, family.ends_at)
     new = UserTokenRecord(wish.id, app.id, user.id, wish.verifier, created_at, ends_at, family=family.id)
     others = [token for token in family.tokens if token != old.id]
-    kept = (old.id, *others[len(others) - SIDE_BY_SIDE + 2 :]) if len(others) > SIDE_BY_SIDE - 2 else (old.id, *others)
-    dropped = [seen.tokens[token] for token in others if token not in kept]
+    if len(others) > SIDE_BY_SIDE - 2:
+        # None of them is ended to make room: a thief would end the user's so, and nobody would find that it came back.
+        raise ActRefused(ActReason.TOO_MANY_REFRESHES, "The token was refreshed too often within a minute; wait.")
+    kept = (old.id, *others)
     shutdown_at = seen.now + rules.overlap
     superseded = [
         replace(token, shutdown_at=shutdown_at, family=family.id)
         for token in map(seen.tokens.__getitem__, kept)
         if token.shutdown_at is None
     ]
-    ended = [replace(token, revoked_at=seen.now) for token in dropped]
     event = _event(seen, AuditAction.USER_TOKEN_REFRESHED, old.id, who, f"successor {new.id}, user {user.id}")
     families = [*(each for each in families if each.id != family.id), replace(family, tokens=(*kept, new.id))]
-    changes = Changes(tokens=(*superseded, *ended, new), events=(event,))
+    changes = Changes(tokens=(*superseded, new), events=(event,))
     return _with(changes, _bounded(seen, user, families, rules, who))
 
 

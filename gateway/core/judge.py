@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from gateway.core.decision import Decision, Deletion, Finding, Reason, scope_missing, verdict
-from gateway.core.operation import Given, Operation
+from gateway.core.operation import Conditions, Given, Operation, Ways
 from gateway.core.policy import Caller, Policy, UserScoping
 from gateway.core.principal import KeyPrincipal, Principal, UserPrincipal
 from gateway.core.values import ABSENT, Judgement, TooManyValues, Variables, literal
@@ -44,11 +44,28 @@ def _deletions(
         if isinstance(user_id, str):
             # What is no user id has no tokens.
             if not any(user_faults(user_id, None)):
-                deletions[Deletion(user_id, each.key, each.conditional)] = None
+                left_out = _left_out(each.conditions, variables, {})
+                deletions[Deletion(user_id, each.key, left_out)] = None
         elif user_id is not None:
             # A number, as GraphQL takes one for an ID: servers write large ones in different ways.
             found.append(Finding(Reason.DOCUMENT_INVALID, each.coordinate, each.path, detail=_NO_STRING))
     return tuple(deletions)
+
+
+def _left_out(conditions: Conditions, variables: Variables, known: dict[Ways, bool]) -> bool:
+    """Whether @skip and @include plainly keep it from running. `known` holds what was found of fragments, as ways that
+    double would else be gone again and again."""
+    for each in conditions:
+        if isinstance(each, Ways):
+            if each not in known:
+                known[each] = all(_left_out(way, variables, known) for way in each.each)
+            if known[each]:
+                return True
+            continue
+        name, value = each
+        if value is not None and literal(value, variables) is (name == "skip"):
+            return True
+    return False
 
 
 def _user_findings(

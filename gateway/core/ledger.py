@@ -32,6 +32,7 @@ class ActReason(StrEnum):
     UNKNOWN_INCIDENT = "unknown_incident"
     USER_DELETED = "user_deleted"
     CODE_INVALID = "code_invalid"
+    TOO_MANY_REFRESHES = "too_many_refreshes"
     TOKEN_INVALID = "token_invalid"  # noqa: S105 - as above
     REPEAT_DIFFERS = "repeat_differs"
     REPEATED = "repeated"

@@ -4,7 +4,7 @@ Over-approximation is the rule: @skip and @include never make a field disappear,
 alias changes nothing. Fragments are visited once each, so the work is linear in the document.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -61,17 +61,28 @@ class Given:
     arguments: tuple[tuple[InputPolicy, ValueNode | None], ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ways:
+    """The ways to a named fragment, each with its conditions: it is left out where all of them are."""
+
+    each: "list[Conditions]"
+
+
+# The name of a directive with its `if`, or the ways by which a fragment is come to.
+Conditions = tuple[tuple[str, ValueNode | None] | Ways, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Deleting:
     """One selection that deletes a user: how its outcome is found in the answer, and the value that names the user, as
     written, None where it is absent.
 
-    `key` is its response key, None below the root, where an answer is not searched for it. `conditional` tells that
-    @skip or @include stand on the way to it, so that it may not run at all.
+    `key` is its response key, None below the root, where an answer is not searched for it. `conditions` are what may
+    keep it from running at all: each @skip and @include on the way to it.
     """
 
     key: str | None
-    conditional: bool
+    conditions: "Conditions"
     coordinate: str
     path: str
     value: ValueNode | None
@@ -154,14 +165,14 @@ def _check_conditions(policy: Policy, conditions: Iterable[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A selection set waiting to be walked: on which type (None below an unknown field), for whom, and where; with
-    `conditional`, @skip or @include stand on the way there."""
+    """A selection set waiting to be walked: on which type (None below an unknown field), for whom, and where; and the
+    conditions on the way there."""
 
     type_name: str | None
     selection_set: SelectionSetNode
     caller: int
     path: str
-    conditional: bool = False
+    conditions: Conditions = ()
 
 
 class _Walk:
@@ -179,6 +190,7 @@ class _Walk:
         self.values: list[tuple[int, Given]] = []
         self.needs: dict[Need, None] = {}
         self.deleting: list[Deleting] = []
+        self._ways: dict[str, Ways] = {}
 
     def run(self, root: str, selection_set: SelectionSetNode) -> None:
         self._demand(self._policy.types[root], Caller.BOTH, "", root)
@@ -190,7 +202,8 @@ class _Walk:
                     self._field(node, place)
                 elif isinstance(node, InlineFragmentNode):
                     condition = node.type_condition.name.value if node.type_condition else place.type_name
-                    self._enter(condition, node, node.selection_set, place, place.caller)
+                    conditions = (*place.conditions, *_conditions(node))
+                    self._enter(condition, conditions, node.selection_set, place, place.caller)
                 else:
                     self._spread(node, place)
 
@@ -204,11 +217,14 @@ class _Walk:
         fragment = self._fragments[name]
         seen = self._visited.get(name, Caller.NONE)
         condition = fragment.type_condition.name.value
-        if self._enter(condition, node, fragment.selection_set, place, place.caller & ~seen):
+        # It is walked once, wherever it is spread: so its conditions are those of all its ways.
+        ways = self._ways.setdefault(name, Ways([]))
+        ways.each.append((*place.conditions, *_conditions(node)))
+        if self._enter(condition, (ways,), fragment.selection_set, place, place.caller & ~seen):
             self._visited[name] = seen | place.caller
 
     def _enter(
-        self, condition: str | None, node: Selection, selection_set: SelectionSetNode, place: _Place, caller: int
+        self, condition: str | None, conditions: Conditions, selection_set: SelectionSetNode, place: _Place, caller: int
     ) -> bool:
         """Walk a fragment for the callers it has not been walked for; False where its type cannot occur."""
         if condition is not None and condition != place.type_name:
@@ -217,8 +233,7 @@ class _Walk:
                 return False
             self._demand(self._policy.types[condition], place.caller, place.path, condition)
         if caller:
-            conditional = place.conditional or _conditional(node)
-            self._pending.append(_Place(condition, selection_set, caller, place.path, conditional))
+            self._pending.append(_Place(condition, selection_set, caller, place.path, conditions))
         return True
 
     def _overlaps(self, condition: str, type_name: str | None) -> bool:
@@ -336,10 +351,10 @@ class _Walk:
         given = {argument.name.value: argument.value for argument in node.arguments or ()}
         # Below the root a fragment that is spread in several places is walked once: one of them would speak for all.
         key = None if place.path else (node.alias or node.name).value
-        conditional = place.conditional or _conditional(node)
+        conditions = (*place.conditions, *_conditions(node))
         for name in field.deletes:
             coordinate = f"{field.coordinate}({name}:)"
-            self.deleting.append(Deleting(key, conditional, coordinate, path, given.get(name)))
+            self.deleting.append(Deleting(key, conditions, coordinate, path, given.get(name)))
 
     def _arguments(self, node: FieldNode, field: FieldPolicy, caller: int, path: str) -> None:
         given = {argument.name.value: argument.value for argument in node.arguments or ()}
@@ -358,8 +373,11 @@ class _Walk:
                 self.values.append((kind, Given(field, path, judged)))
 
 
-def _conditional(node: Selection) -> bool:
-    return any(directive.name.value in _CONDITIONS for directive in node.directives or ())
+def _conditions(node: Selection) -> Iterator[tuple[str, ValueNode | None]]:
+    for directive in node.directives or ():
+        if directive.name.value in _CONDITIONS:
+            given = {argument.name.value: argument.value for argument in directive.arguments or ()}
+            yield directive.name.value, given.get("if")
 
 
 def _invalid(detail: str) -> Refused:

@@ -99,6 +99,11 @@ class Authenticator:
         self.uses = Uses()
         self._ends: dict[str, int] = {}
 
+    def is_key(self, token: bytes) -> bool:
+        """Whether a token has the form of an API key of ours."""
+        parsed = parse_token(token, self._prefixes)
+        return isinstance(parsed, Token) and parsed.kind is Kind.KEY
+
     @property
     def jwts(self) -> bool:
         """Whether tokens of other issuers can be good ones."""

@@ -230,7 +230,9 @@ class Handler:
         token, digest, proven = b"", b"", None
         theirs = match.rule.passes_credential
         if theirs:
-            bearer(inbound.all(b"authorization"), jwts=True)  # one alone: of two the upstream might read the other
+            token = bearer(inbound.all(b"authorization"), jwts=True)  # one: of two the upstream might read the other
+            if self._authenticator.is_key(token):  # which is nobody's to see
+                raise refuse(Reason.CREDENTIAL_INVALID)
         elif not match.rule.open or b"authorization" in inbound.first:
             token = bearer(inbound.all(b"authorization"), jwts=self._authenticator.jwts)
             digest = verifier(token)

@@ -154,13 +154,17 @@ class _Body:
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.on_body = self.parts.append
+        self.coded = False
+
+    def on_header(self, name: bytes, _: bytes) -> None:
+        self.coded |= name.lower() == b"content-encoding"
 
 
 def _body_of(answer: bytes) -> bytes:
-    """The body in the bytes of an answer that is whole; nothing where there is none to be read."""
+    """The body in the bytes of an answer that is whole; nothing where there is none to be read, or it has a coding."""
     body = _Body()
     try:
         HttpResponseParser(body).feed_data(answer)
     except (HttpParserError, HttpParserUpgrade):
         return b""
-    return b"".join(body.parts)
+    return b"" if body.coded else b"".join(body.parts)

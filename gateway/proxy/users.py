@@ -11,7 +11,7 @@ from gateway.core.credential import bearer, prove_nothing
 from gateway.core.decision import Reason, Refused, Unavailable, permitted, refuse
 from gateway.core.families import refresh_fault
 from gateway.core.headers import Inbound, check_json, check_plain
-from gateway.core.ledger import ActRefused, Who
+from gateway.core.ledger import ActReason, ActRefused, Who
 from gateway.core.message import json_value
 from gateway.core.principal import KeyPrincipal
 from gateway.core.records import Fault, UserTokenRecord
@@ -35,6 +35,7 @@ REGISTERING: Final = RouteRule("POST", "/users", open=True, passes_credential=Tr
 REFRESHING: Final = RouteRule("POST", "/users/token", open=True, passes_credential=True)
 
 _AUTH_CODE: Final = RouteMatch(LINKING, {}, {})
+_A_MINUTE: Final = 60
 _NOTHING: Final = frozenset({b"", b"{}"})
 
 
@@ -181,4 +182,6 @@ async def _kept(act: Awaitable[_T]) -> _T:
     except StoreUnavailable as error:
         raise Unavailable(Reason.NOT_ISSUED, str(error), retry_after=1) from error
     except ActRefused as refused:
+        if refused.reason is ActReason.TOO_MANY_REFRESHES:
+            raise Unavailable(Reason.NOT_ISSUED, refused.message, retry_after=_A_MINUTE) from refused
         raise CredentialRefused(Fault.UNKNOWN) from refused

@@ -167,9 +167,46 @@ def test_what_two_parsers_read_differently(answer: bytes) -> None:
 
 def test_what_was_left_out_by_a_condition() -> None:
     """A user would be deleted here whom a condition spared there."""
-    spared, sure = Deletion("u", "a", conditional=True), Deletion("v", "a")
+    spared, sure = Deletion("u", "a", left_out=True), Deletion("v", "a")
     assert gone([spared, sure], b'{"data":{}}') == ("v",)
     assert gone([spared], b'{"data":{"a":null}}') == ("u",)
+
+
+FIELD = 'remove(user_id: "other")'
+SPREAD = f"fragment F on Mutation {{ {FIELD} }}"
+CONDITIONS = [
+    (f"mutation {{ {FIELD} @include(if: true) }}", False),
+    (f"mutation {{ {FIELD} @include(if: false) }}", True),
+    (f"mutation {{ {FIELD} @skip(if: true) }}", True),
+    (f"mutation {{ {FIELD} @skip(if: false) }}", False),
+    (f"mutation {{ {FIELD} @skip(if: false) @include(if: false) }}", True),
+    (f"mutation ($x: Boolean!) {{ {FIELD} @skip(if: $x) }}", True),
+    (f"mutation ($x: Boolean!) {{ {FIELD} @include(if: $x) }}", False),
+    (f"mutation ($y: Boolean! = false) {{ {FIELD} @include(if: $y) }}", True),
+    (f"mutation {{ ... @skip(if: true) {{ ... {{ {FIELD} }} }} }}", True),
+    (f"mutation {{ ...F @skip(if: true) }} {SPREAD}", True),
+    (f"mutation {{ ... @include(if: false) {{ ...F }} }} {SPREAD}", True),
+    (f"mutation {{ ...F @skip(if: true) ...F }} {SPREAD}", False),
+    (f"mutation {{ ...F ...F @skip(if: true) }} {SPREAD}", False),
+    (f"mutation {{ ...F @skip(if: true) ...F @include(if: false) }} {SPREAD}", True),
+]
+
+
+@pytest.mark.parametrize(("query", "left_out"), CONDITIONS)
+def test_conditions_that_plainly_keep_it_from_running(query: str, left_out: bool) -> None:
+    """A condition that says nothing would spare a user, or one that is false end somebody who was spared."""
+    (deleted,) = decided(query, {"x": True} if "$x" in query else {}, {"key": ["DELETE"]}).deletions
+    assert deleted == Deletion(OTHER_USER, "remove", left_out)
+
+
+def test_conditions_of_doubling_fragments() -> None:
+    """A document of half a kilobyte would hold the gateway for minutes."""
+    chain = "".join(f"fragment F{n} on Mutation {{ ...F{n + 1} ...F{n + 1} @skip(if: true) }} " for n in range(30))
+    query = f"mutation {{ ...F0 }} {chain} fragment F30 on Mutation {{ {FIELD} }}"
+    operation = analyse(POLICY, query, None, DocumentLimits(document_root_fields=1 << 40))
+    decision = decide(POLICY, caller({"key": ["DELETE"]}), operation, {})
+    assert isinstance(decision, Allow)
+    assert decision.deletions == (Deletion("other", "remove"),)
 
 
 def test_below_the_root() -> None:

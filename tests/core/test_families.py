@@ -1,5 +1,6 @@
 """Families of user tokens: begun, refreshed, bounded, ended by a token that comes back."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -247,12 +248,30 @@ def test_one_that_is_dead_takes_no_place(ledger: Ledger) -> None:
 def test_many_refreshes_within_a_minute(ledger: Ledger) -> None:
     """One device could fill the store's memory of its user, or be taken for a thief for being hasty."""
     issue(ledger, 1)
-    for number in range(2, 60):
+    for number in range(2, SIDE_BY_SIDE + 1):
         refresh(ledger, 1, number)
-    (family,) = families_from(ledger.items[families_key(APP.id, "u")])
-    working = [number for number in range(1, 60) if fault(ledger, number) is None]
-    assert working == [1, *range(60 - SIDE_BY_SIDE + 1, 60)]
-    assert len(family.tokens) == SIDE_BY_SIDE
+    before = (dict(ledger.tokens), dict(ledger.items), len(ledger.events))
+    for old in range(1, SIDE_BY_SIDE + 1):
+        with pytest.raises(ActRefused) as caught:
+            refresh(ledger, old, 99)
+        assert caught.value.reason is ActReason.TOO_MANY_REFRESHES
+    assert (ledger.tokens, ledger.items, len(ledger.events)) == before
+    assert [fault(ledger, number) for number in range(1, SIDE_BY_SIDE + 1)] == [None] * SIDE_BY_SIDE
+    ledger.now += RULES.overlap + CLOCKS_APART
+    refresh(ledger, SIDE_BY_SIDE, 99)
+    assert fault(ledger, 99) is None
+
+
+def test_haste_hides_no_thief(ledger: Ledger) -> None:
+    """A thief who refreshes again and again would push the user's token out, and nobody find that it came back."""
+    issue(ledger, 1)
+    for number in range(2, 20):
+        with suppress(ActRefused):
+            refresh(ledger, number - 1, number)
+    ledger.now += RULES.overlap
+    assert fault(ledger, 1) is Fault.SUPERSEDED
+    assert come_back(ledger, 1)
+    assert all(fault(ledger, number) is not None for number in range(1, 20) if token_id(number) in ledger.tokens)
 
 
 def test_a_token_that_comes_back_ends_its_family(ledger: Ledger) -> None:
@@ -437,15 +456,17 @@ class Families(RuleBasedStateMachine):
         if old in self.ended or self.over(old, SHORT.late) or now >= self.ends[old]:
             refused(self.ledger, old, 9999, SHORT)
             return
-        refresh(self.ledger, old, self.made + 1, SHORT)
         family = next(family for family in self.families if old in family)
         others = [n for n in family if n != old and not self.over_by_far(n)]
-        extra = max(0, len(others) - SIDE_BY_SIDE + 2)
-        self.ended.update(others[:extra])
-        for number in (old, *others[extra:]):
+        if len(others) > SIDE_BY_SIDE - 2:
+            with pytest.raises(ActRefused, match="too often"):
+                refresh(self.ledger, old, 9999, SHORT)
+            return
+        refresh(self.ledger, old, self.made + 1, SHORT)
+        for number in (old, *others):
             self.superseded.setdefault(number, now + SHORT.overlap)
         self.families.remove(family)
-        self.add([old, *others[extra:]], self.ends[old])
+        self.add([old, *others], self.ends[old])
 
     def over_by_far(self, number: int) -> bool:
         """Whether a token is over by any clock."""
