@@ -48,6 +48,9 @@ class Unread(NamedTuple):
     why: str
 
 
+NO_FILE: Final = "not a file"  # a pipe, a socket or a device: nothing lies in it
+
+
 @dataclass(slots=True)
 class Tree:
     """What is to be searched, and what is not: symbolic links, which are not followed, and what is no file."""
@@ -72,7 +75,8 @@ class Searched:
 def tree_of(paths: Iterable[Path]) -> Tree:
     """All files below the paths. Raises `OSError` for one of the paths itself that cannot be looked at."""
     tree = Tree()
-    for path in paths:
+    # What is named twice is searched once.
+    for path in {path.resolve(): path for path in paths}.values():
         entry = path.stat()
         if stat.S_ISDIR(entry.st_mode):
             _walk(tree, str(path))
@@ -125,7 +129,7 @@ def _enter(tree: Tree, entry: os.DirEntry[str], waiting: list[str]) -> None:
 
 def _add(tree: Tree, path: str, entry: os.stat_result) -> None:
     if not stat.S_ISREG(entry.st_mode):
-        tree.unread.append(Unread(path, "not a file"))
+        tree.unread.append(Unread(path, NO_FILE))
         return
     tree.files += 1
     tree.bytes += entry.st_size

@@ -13,7 +13,7 @@ from gateway.cli.output import AsJson, as_json_text, faults_told, print_list, pr
 from gateway.cli.tables import Cell, print_table
 from gateway.cli.views import View
 from gateway.cli.words import day
-from gateway.core.incidents import Incident, IncidentState
+from gateway.core.incidents import Incident, IncidentState, Subject
 from gateway.core.times import iso_time
 from gateway.keys.leaks import LeakDesk, Reported
 
@@ -32,7 +32,8 @@ class _Shown:
     refused: int
 
     def view(self) -> View:
-        return {**incident_view(self.incident), "refused_since": self.refused}
+        counted = self.incident.subject is Subject.KEY  # of user tokens no use is noted
+        return {**incident_view(self.incident), "refused_since": self.refused if counted else None}
 
     def row(self) -> list[Cell]:
         incident = self.incident
@@ -44,7 +45,7 @@ class _Shown:
             Cell(day(incident.opened_at)),
             Cell(f"{incident.count}"),
             Cell("by the report" if incident.ended else "no" if not incident.proven else "before"),
-            Cell(f"{self.refused}"),
+            Cell(f"{self.refused}" if incident.subject is Subject.KEY else "not counted"),
         ]
 
 
@@ -67,7 +68,7 @@ def incident_view(incident: Incident) -> View:
         "reporter": incident.reporter,
         "count": incident.count,
         "last_used_at": incident.last_used_at,
-        "requests": list(incident.requests),
+        "requests": list(incident.requests) if incident.subject is Subject.KEY else None,
         "changed_at": incident.changed_at,
         "changed_by": incident.changed_by,
     }
@@ -145,8 +146,11 @@ def _decided(
     with faults_told(as_json=as_json):
         reported = at_desk(chosen(config, data), work)
         view = incident_view(reported.incident)
+        if not reported.done.changes:
+            title = "Nothing changed."
         print_record(title, view, as_json=as_json, replicated=reported.done.replicated)
 
 
 async def _seen(desk: LeakDesk, incident: Incident) -> _Shown:
-    return _Shown(incident, (await desk.refused_since([incident]))[incident.id])
+    (fresh,) = await desk.brought_up([incident])
+    return _Shown(fresh, (await desk.refused_since([incident]))[incident.id])

@@ -147,6 +147,7 @@ async def _rehearsed(gateway: str, token: str, url: str) -> int:
     return status
 
 
+_LONGEST: Final = 1024  # characters; the longest token that there is takes half of it
 _HOW: Final = "Start a 'gateway dev', and name its address with --gateway."
 
 
@@ -154,4 +155,7 @@ def _token() -> str:
     token = secret_input("Token: ").strip()
     if not token:
         raise typer.BadParameter("standard input holds no token")
+    if len(token) > _LONGEST or not token.isascii() or not token.isprintable() or " " in token:
+        # A person would believe that it has ended.
+        raise typer.BadParameter("standard input is to hold one token, whole, and nothing beside it")
     return token

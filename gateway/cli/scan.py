@@ -18,7 +18,7 @@ from gateway.core.developer_tokens import PREFIX as DEVELOPER_PREFIX
 from gateway.core.sightings import without_secrets
 from gateway.core.token import Kind, Prefixes
 from gateway.core.traces import Shapes
-from gateway.scan import Found, Searched, Tree, Unread, search, tree_of
+from gateway.scan import NO_FILE, Found, Searched, Tree, Unread, search, tree_of
 
 _EPILOG: Final = (
     "Exit codes: 0 none found, 1 found, or a file at fault, 2 wrong usage. Every file is searched, whatever is in it,"
@@ -58,7 +58,7 @@ def scan(
         searched.found.sort()
         searched.unread = sorted({*searched.unread})
         (_print_json if as_json else _print)(tree, searched)
-        if searched.found:
+        if searched.found or any(each.why != NO_FILE for each in searched.unread):
             raise typer.Exit(FAILED)
 
 

@@ -32,6 +32,7 @@ from gateway.core.notices import (
 )
 from gateway.core.people import developer_id
 from gateway.core.records import App, KeyRecord, Role, works
+from gateway.keys.leaks import brought_up
 from gateway.metrics import NoticeCounts
 from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 
@@ -211,7 +212,8 @@ class Notifier:
         if seen is None or seen.app is None:
             return [], True
         key = seen.keys.get(incident.subject_id)
-        letter = leak(seen.app, incident, "" if key is None else key.name)
+        (fresh,) = await brought_up(self.store, [incident])
+        letter = leak(seen.app, fresh, "" if key is None else key.name)
         about = Wanted(seen.app.id, incident.id, leak_mark(incident), "", Channel.EMAIL, occasion or 0)
         people = {email for email, role in seen.roles.items() if role is Role.DEVELOPER}
         return await self._each(look, seen.app, about, letter, people)

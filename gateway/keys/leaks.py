@@ -8,6 +8,7 @@ import asyncio
 import hmac
 import math
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from gateway.core.records import Fault
 from gateway.core.sightings import Sighting
 from gateway.core.token import Kind, Prefixes, Token, minted_id, parse_token, verifier
 from gateway.core.wishes import DAY
-from gateway.store.contract import REFUSED, REQUESTS, FoundKey, FoundUserToken, Store, StoreBroken
+from gateway.store.contract import REFUSED, REQUESTS, FoundKey, FoundUserToken, Store, StoreBroken, Use
 
 # The answer to a report takes a whole number of these, so that its time does not tell what was found: looking for an
 # unknown token takes far less than one, and so does ending a known one.
@@ -119,6 +120,10 @@ class LeakDesk:
         async for item in self.store.items(ItemKind.INCIDENT, app_id):
             yield read(item)
 
+    async def brought_up(self, told: Sequence[Incident]) -> list[Incident]:
+        """The incidents, each with what was noted of its key's use in the meantime: notes come some seconds late."""
+        return await brought_up(self.store, told)
+
     async def refused_since(self, told: Sequence[Incident]) -> dict[str, int]:
         """How often the key of each incident, by the incident's id, was presented after its end, since the day on which
         the incident was opened. Of user tokens it is not counted."""
@@ -214,6 +219,26 @@ class LeakDesk:
             raise StoreBroken("The store is damaged: an incident or a token in it cannot be read.") from error
 
 
+async def brought_up(store: Store, told: Sequence[Incident]) -> list[Incident]:
+    """The incidents, each with what was noted of its key's use until it was opened."""
+    key_ids = [incident.subject_id for incident in told if incident.subject is Subject.KEY]
+    if not key_ids:
+        return list(told)
+    last_used, uses = await store.last_used(key_ids), await store.uses(key_ids)
+    return [_with_notes(incident, last_used.get(incident.subject_id), uses) for incident in told]
+
+
+def _with_notes(incident: Incident, last_used: int | None, uses: Mapping[Use, int]) -> Incident:
+    first = incident.opened_at // DAY - len(incident.requests) + 1
+    noted = (uses.get((incident.subject_id, first + number, REQUESTS), 0) for number in range(len(incident.requests)))
+    requests = tuple(max(pair) for pair in zip(incident.requests, noted, strict=True))
+    if incident.subject is not Subject.KEY:
+        return incident
+    if last_used is None or last_used > incident.opened_at:  # of a key that goes on
+        last_used = incident.last_used_at
+    return replace(incident, requests=requests, last_used_at=last_used)
+
+
 def read(item: Item) -> Incident:
     """The incident in an item of the store's. Raises `StoreBroken` when there is none in it."""
     try:
@@ -225,11 +250,11 @@ def read(item: Item) -> Incident:
 @asynccontextmanager
 async def _evenly(pace: float) -> AsyncIterator[None]:
     """Takes a whole number of paces, whatever is done meanwhile."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
+    # Not the loop's own time, which stands still within one turn of it.
+    began = time.monotonic()
     yield
-    spent = loop.time() - began
-    await asyncio.sleep(math.ceil(spent / pace) * pace - spent if pace else 0)
+    spent = time.monotonic() - began
+    await asyncio.sleep(max(1, math.ceil(spent / pace)) * pace - spent if pace else 0)
 
 
 def _named(token: bytes, prefixes: Prefixes) -> Token | None:

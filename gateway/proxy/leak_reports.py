@@ -126,6 +126,6 @@ def _records(body: bytes) -> tuple[list[tuple[str, Sighting]], int]:
 def _told(record: Any) -> tuple[str, Sighting] | None:
     if not isinstance(record, dict) or not isinstance(record.get("token"), str):
         return None
-    token = record["token"]
+    token = record["token"].strip()
     source, url, kind = (text if isinstance(text := record.get(name), str) else "" for name in _TEXTS)
     return token, sighting(token, source=source, url=url, type=kind)

@@ -77,6 +77,9 @@ def test_they_are_shown_to_people(local: Typing, app: App) -> None:
         (["report", "--id", "5a00000000000001", "--stdin"], "x"),
         (["report", "--stdin"], ""),
         (["report", "--stdin"], " \n"),
+        (["report", "--stdin"], f"{stray()}\n{stray()}\n"),
+        (["report", "--stdin"], f"Authorization: Bearer {stray()}"),
+        (["report", "--stdin"], "a" * 10_000),
     ],
 )
 def test_wrong_usage_is_told(local: Typing, app: App, words: list[str], stdin: str | None) -> None:

@@ -73,6 +73,13 @@ def test_other_prefixes(tmp_path: Path) -> None:
     assert "key" in {each["kind"] for each in told(tmp_path, "--config", settings)["found"]}
 
 
+def test_what_is_named_twice_is_searched_once(tmp_path: Path) -> None:
+    """Somebody would look for tokens that are not there."""
+    (tmp_path / "a").write_text(stray())
+    view = told(tmp_path / "a", tmp_path / "a", tmp_path / "." / "a")
+    assert (view["files"], len(view["found"])) == (1, 1)
+
+
 def test_nothing_is_skipped_without_a_word(tmp_path: Path) -> None:
     """Somebody would rely on files that nobody searched."""
     outside, tree = tmp_path / "outside", tmp_path / "tree"

@@ -1,6 +1,8 @@
 """What becomes of a credential that leaked, whoever tells it: on both stores."""
 
 import secrets
+import time
+from dataclasses import replace
 
 import pytest
 
@@ -147,3 +149,30 @@ async def test_a_damaged_incident(desk: LeakDesk) -> None:
         await desk.incident(item.id)
     with pytest.raises(StoreBroken):
         await desk.report_token(key, sighting(key))
+
+
+async def test_notes_that_come_late(desk: LeakDesk) -> None:
+    """An incident would say that a key was never used which was in use a second before."""
+    key = await a_key(desk.store, await an_app(desk.store), "USER_READ")
+    (reported,) = await desk.report_token(key, sighting(key))
+    opened_at = reported.incident.opened_at
+    assert (reported.incident.last_used_at, sum(reported.incident.requests)) == (None, 0)
+    day = opened_at // DAY
+    await desk.store.note_used({id_of(key): opened_at - 1})
+    await desk.store.note_uses({(id_of(key), day, REQUESTS): 5, (id_of(key), day - 7, REQUESTS): 2})
+    (shown,) = await desk.brought_up([await desk.incident(reported.incident.id)])
+    assert shown.last_used_at == opened_at - 1
+    assert (shown.requests[0], shown.requests[-1], sum(shown.requests)) == (2, 5, 7)
+    await desk.store.note_used({id_of(key): opened_at + 1})
+    (shown,) = await desk.brought_up([reported.incident])
+    assert shown.last_used_at is None  # it is of after the report, and says nothing of before
+
+
+@pytest.mark.parametrize("token", ["x", "gwk_x", stray(), "known"])
+async def test_every_report_takes_its_time(desk: LeakDesk, token: str) -> None:
+    """Whoever reports could tell by the time whether somebody has this token."""
+    if token == "known":
+        token = await a_key(desk.store, await an_app(desk.store), "USER_READ")
+    before = time.monotonic()
+    await replace(desk, pace=0.1).report_token(token, sighting(token))
+    assert time.monotonic() - before >= 0.1

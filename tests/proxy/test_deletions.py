@@ -141,6 +141,7 @@ WAYS = {
     "no data": (counted(b'{"errors":[{"message":"no","path":["gone"]}]}'), "stay", True, True),
     "not JSON": (counted(FAILED[:-1]), "stay", True, True),
     "compressed": (counted(gzip.compress(FAILED), "200 OK", "Content-Encoding: gzip"), "stay", True, True),
+    "called compressed": (counted(FAILED, "200 OK", "Content-Encoding: gzip"), "stay", True, True),
     "64 KiB": (counted(padded(HELD)), "stay", False, True),
     "over 64 KiB": (counted(padded(HELD + 1)), "stay", True, True),
     "a megabyte": (counted(padded(1 << 20)), "stay", True, True),

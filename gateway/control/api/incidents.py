@@ -58,7 +58,7 @@ async def _list(call: Call) -> Reply:
 
 
 async def _show(call: Call) -> Reply:
-    incident = _incident(call.seen, call.ids)
+    (incident,) = await _desk(call).brought_up([_incident(call.seen, call.ids)])
     refused = await _desk(call).refused_since([incident])
     members = {"app": incident.app_id, **asdict(incident), "refused_since": refused[incident.id]}
     return tagged(IncidentSeen.model_validate(members))
