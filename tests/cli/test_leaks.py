@@ -81,6 +81,7 @@ def test_they_are_shown_to_people(local: Typing, app: App) -> None:
         (["report", "--stdin"], f"Authorization: Bearer {stray()}"),
         (["report", "--stdin"], "a" * 10_000),
     ],
+    ids=["neither", "both", "nothing", "blanks", "two tokens", "a header", "too long"],
 )
 def test_wrong_usage_is_told(local: Typing, app: App, words: list[str], stdin: str | None) -> None:
     """A report that says nothing would be taken for one that was taken."""

@@ -168,7 +168,7 @@ async def test_notes_that_come_late(desk: LeakDesk) -> None:
     assert shown.last_used_at is None  # it is of after the report, and says nothing of before
 
 
-@pytest.mark.parametrize("token", ["x", "gwk_x", stray(), "known"])
+@pytest.mark.parametrize("token", ["x", "gwk_x", stray(), "known"], ids=["none", "malformed", "unknown", "known"])
 async def test_every_report_takes_its_time(desk: LeakDesk, token: str) -> None:
     """Whoever reports could tell by the time whether somebody has this token."""
     if token == "known":
