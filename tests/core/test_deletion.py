@@ -201,7 +201,7 @@ def test_conditions_that_plainly_keep_it_from_running(query: str, left_out: bool
 
 def test_conditions_of_doubling_fragments() -> None:
     """A document of half a kilobyte would hold the gateway for minutes."""
-    chain = "".join(f"fragment F{n} on Mutation {{ ...F{n + 1} ...F{n + 1} @skip(if: true) }} " for n in range(30))
+    chain = "".join(f"fragment F{n} on Mutation {{ ...F{n + 1} @skip(if: true) ...F{n + 1} }} " for n in range(30))
     query = f"mutation {{ ...F0 }} {chain} fragment F30 on Mutation {{ {FIELD} }}"
     operation = analyse(POLICY, query, None, DocumentLimits(document_root_fields=1 << 40))
     decision = decide(POLICY, caller({"key": ["DELETE"]}), operation, {})
