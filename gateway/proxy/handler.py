@@ -95,6 +95,8 @@ class Handler:
     ) -> None:
         self.plane = plane
         self._authenticator = authenticator
+        self._jwts = authenticator.jwts
+        self._uses = authenticator.uses
         self._own_routes = own_routes
         self._header_rules = header_rules
         self._forwarding = forwarding
@@ -175,7 +177,7 @@ class Handler:
             bodies.check_length(inbound, plane.body_bytes)
         if inbound.rare or inbound.first.get(b"content-type") != b"application/json":
             check_json(inbound)
-        token = bearer(inbound.all(b"authorization"), jwts=self._authenticator.jwts)
+        token = bearer(inbound.all(b"authorization"), jwts=self._jwts)
         digest = verifier(token)
         proven = self._authenticator.recall(digest, self._clock()) or await self._authenticator.prove(
             token, digest, self._clock
@@ -234,7 +236,7 @@ class Handler:
             if self._authenticator.is_key(token):  # which is nobody's to see
                 raise refuse(Reason.CREDENTIAL_INVALID)
         elif not match.rule.open or b"authorization" in inbound.first:
-            token = bearer(inbound.all(b"authorization"), jwts=self._authenticator.jwts)
+            token = bearer(inbound.all(b"authorization"), jwts=self._jwts)
             digest = verifier(token)
             record.caller = proven = await self._authenticator.proven(token, digest, self._clock)
             permitted(_judged(plane, match, proven))  # a refusal need not wait for the body
@@ -294,8 +296,7 @@ class Handler:
         return inbound
 
     def _match(self, plane: Plane, method: str, target: str) -> RouteMatch:
-        path = target.partition("?")[0]
-        ours = self._own_routes.methods(path)
+        ours = self._own_routes.methods(path := target.partition("?")[0])
         try:
             match = plane.routes.match(method, target)
         except (Refused, MethodNotAllowed):
@@ -346,7 +347,7 @@ class Handler:
             lines += b"X-Gateway-Would-Refuse: %b\r\n" % _reasons(permission.deny.findings).encode()
         held = None
         if caller is not None:
-            self._authenticator.uses.allowed(caller.principal, demand)
+            self._uses.allowed(caller.principal, demand)
             if permission.deletions:
                 held = Held(client, self._deletions, caller.principal, permission.deletions)
         relaying = endpoint.exchange(
