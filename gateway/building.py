@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.control.notifier import Notifier
-from gateway.control.roads import RoadsFaulty, roads_from
+from gateway.control.senders import SendersFaulty, senders_from
 from gateway.core.document import DocumentLimits
 from gateway.core.ledger import Who
 from gateway.core.policy import Introspection, Options, Policy, UserScoping
@@ -198,11 +198,11 @@ def signer_of(file: Path | None) -> "Signer | None":
 def notifier_of(settings: Settings, store: Store, clock: Callable[[], int], counts: NoticeCounts) -> Notifier:
     """What tells people of keys that end and of leaks. Raises `CannotStart`."""
     try:
-        roads = roads_from(settings.reminders)
-    except RoadsFaulty as error:
+        senders = senders_from(settings.reminders)
+    except SendersFaulty as error:
         raise CannotStart(str(error)) from error
     whole_account = settings.reminders.recipients == "account"
-    return Notifier(store, roads, clock, counts, every=settings.reminders.every, whole_account=whole_account)
+    return Notifier(store, senders, clock, counts, every=settings.reminders.every, whole_account=whole_account)
 
 
 def reporter_keys_of(settings: Settings, clock: Callable[[], int]) -> "SignerKeys | None":
