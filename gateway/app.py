@@ -222,7 +222,7 @@ class Gateway:
                 stack.push_async_callback(endpoint.close)
         self._request_log.start(asyncio.get_running_loop())
         stack.callback(self.recorder.flush)
-        await self._store.start(self.metrics.heard)
+        await self._store.start(self.metrics.heard, self.metrics.garbled)
         for chore in self._chores():
             stack.push_async_callback(_cancelled, asyncio.create_task(chore))
 

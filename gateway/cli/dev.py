@@ -18,9 +18,9 @@ from gateway.app import Gateway
 from gateway.building import CannotStart, read_policy
 from gateway.cli.opening import DEV_REGIONS, DEV_SCHEMA, dev_store, note_dev_schema, note_dev_store
 from gateway.cli.running import reasons_told, run, told_to_stop
-from gateway.core.advice import closed_sentence
 from gateway.core.explanations import EXPLANATIONS
 from gateway.core.policy import Options
+from gateway.core.policy_advice import closed_sentence
 from gateway.dev.execute import SchemaFault
 from gateway.dev.mock import Mock
 from gateway.dev.page import EXAMPLES, add_page
