@@ -386,10 +386,6 @@ class Settings(Section):
             raise ValueError(f"must not hold a rule for {graphql.path}, the path of GraphQL")
         return routes
 
-    def redacted(self) -> dict[str, object]:
-        """The settings as plain JSON values, fit for a log: a value typed as a secret is shown as stars."""
-        return self.model_dump(mode="json")
-
 
 _ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
