@@ -75,6 +75,8 @@ def message_from(body: bytes, *, max_depth: int = MAX_DEPTH) -> Message:
         variables = {}
     elif type(variables) is not dict:
         raise _malformed("The member 'variables' must be an object or null.")
+    elif "__proto__" in variables:  # undeclared ones cross too, and JavaScript takes this one for an object's ancestry
+        raise _malformed("No variable can be called '__proto__'.")
     if "extensions" in members:
         _check_extensions(members["extensions"])
     return Message(query, operation_name, variables)

@@ -10,6 +10,13 @@ from gateway.proxy.record import Record
 from gateway.proxy.server import Connection
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
+
+
+def room(method: str, limit: int) -> int:
+    """The longest body that a method may have: none where it has no meaning, as servers behind may leave it unread and
+    take it for the next request (RFC 9110 sections 9.3.1 and 9.3.5)."""
+    return limit if method in _METHODS else 0
 
 
 def check_length(inbound: Inbound, limit: int) -> None:

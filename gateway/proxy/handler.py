@@ -228,9 +228,9 @@ class Handler:
         match = self._match(plane, message.method, message.path)
         record.route = match.rule.coordinate
         check_plain(inbound)
-        bodies.check_length(inbound, plane.route_body_bytes)
-        token, digest, proven = b"", b"", None
-        theirs = match.rule.passes_credential
+        limit = bodies.room(message.method, plane.route_body_bytes)
+        bodies.check_length(inbound, limit)
+        theirs, token, digest, proven = match.rule.passes_credential, b"", b"", None
         if theirs:
             token = bearer(inbound.all(b"authorization"), jwts=True)  # one: of two the upstream might read the other
             if await self._authenticator.is_ours(token):  # which is nobody's to see
@@ -241,7 +241,7 @@ class Handler:
             record.caller = proven = await self._authenticator.proven(token, digest, self._clock)
             permitted(_judged(plane, match, proven))  # a refusal need not wait for the body
         late = not payload.is_eof()
-        body = await bodies.whole(client, payload, plane.route_body_bytes, record)
+        body = await bodies.whole(client, payload, limit, record)
         if late and proven is not None:
             proven = await self._authenticator.proven(token, digest, self._clock)
         permission = permitted(_judged(plane, match, proven))
@@ -254,7 +254,7 @@ class Handler:
             client,
             inbound,
             record.request_id,
-            len(body) if body or message.method in ("POST", "PUT", "PATCH") else None,
+            len(body) if limit else None,
             credential=theirs,
         )
         record.relayed(

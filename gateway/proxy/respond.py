@@ -23,6 +23,8 @@ class Shape(Enum):
     PROBLEM = "application/problem+json"
 
 
+MOST_ERRORS: Final = 50  # of one answer, which would else be a hundred times as long as the request
+
 _CONTENT_TYPES: Final = {
     Shape.GRAPHQL: b"Content-Type: application/json; charset=utf-8\r\n",
     Shape.GRAPHQL_RESPONSE: b"Content-Type: application/graphql-response+json; charset=utf-8\r\n",
@@ -73,7 +75,11 @@ def _status(findings: Iterable[Finding], shape: Shape) -> int:
 def _body(findings: Iterable[Finding], status: int, shape: Shape, request_id: str) -> bytes:
     if shape is Shape.PROBLEM:
         return orjson.dumps(_problem(list(findings), status, request_id))
-    return orjson.dumps({"errors": [_error(finding, request_id) for finding in findings]})
+    found = list(findings)
+    body: dict[str, object] = {"errors": [_error(finding, request_id) for finding in found[:MOST_ERRORS]]}
+    if len(found) > MOST_ERRORS:
+        body["extensions"] = {"errors_left_out": len(found) - MOST_ERRORS}
+    return orjson.dumps(body)
 
 
 def _error(finding: Finding, request_id: str) -> dict[str, object]:

@@ -7,7 +7,6 @@ comes, and would append an error answer to one that has begun. None of its answe
 """
 
 import asyncio
-import math
 import socket
 import struct
 from collections.abc import Sequence
@@ -26,6 +25,12 @@ _RESET: Final = struct.pack("ii", 1, 0)  # linger on, for no time: closing disca
 # A byte a chunk takes six on the wire. Whoever sends more around a body sends extensions and trailers, which aiohttp
 # gathers up.
 _CHUNK_OVERHEAD: Final = 8
+
+_TOO_MANY: Final = "Too many headers received"  # how aiohttp says it
+
+# Bytes of a body, and of what is sent around it, before somebody asks for it: reading pauses far below that, but for
+# extensions and trailers.
+_UNASKED: Final = 1_048_576
 
 
 class Requests(Protocol):
@@ -110,7 +115,9 @@ class Connection(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type]  # None turns it off, as web.Server documents
             max_line_size=limits.header_bytes,
             max_field_size=limits.header_bytes,
-            max_headers=limits.header_bytes * 256,  # never reached; the sum is what bounds
+            # No head of fewer bytes has more lines: the sum is what bounds them. But trailers are counted with them,
+            # and each takes up many times its bytes.
+            max_headers=limits.header_bytes // 4,
             auto_decompress=False,
         )
         self._server = server
@@ -118,7 +125,7 @@ class Connection(web.RequestHandler):
         self._head_bytes = 0
         self.long_head = False
         self._fault: Reason | None = None
-        self._room: float = math.inf
+        self._room = _UNASKED
         self._untaken: int | None = None
         self._wire: asyncio.Transport
         self.closed: asyncio.Future[None] = server._loop.create_future()  # noqa: SLF001 - as above
@@ -168,7 +175,7 @@ class Connection(web.RequestHandler):
         try:
             messages, self._upgraded, _ = parser.feed_data(data)
         except HttpProcessingError as error:
-            too_long = isinstance(error, LineTooLong)
+            too_long = isinstance(error, LineTooLong) or error.message == _TOO_MANY
             self._spoil(web.RequestPayloadError(), Reason.HEADERS_TOO_LARGE if too_long else Reason.REQUEST_MALFORMED)
             return
         if messages:
@@ -181,7 +188,7 @@ class Connection(web.RequestHandler):
         self._messages.extend(messages)
         self._payload = messages[-1][1]
         self._head_bytes = 0
-        self._room = math.inf
+        self._room = _UNASKED
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         if len(self._messages) >= self._max_msg_queue_size and not self._buffer_paused:
@@ -320,6 +327,8 @@ class Connection(web.RequestHandler):
                     keep_alive = False
                 if not keep_alive or self._server.draining or self.gone():
                     break
+                if self._messages:  # a hundred at once, refused without a wait, would hold up everybody else
+                    await asyncio.sleep(0)
             self.force_close()
         except BaseException:
             self.abort()

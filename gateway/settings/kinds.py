@@ -24,8 +24,10 @@ _HEADER_NAME: Final = re.compile(r"[0-9a-z-]+")
 
 # What ends with the connection, and what the gateway alone may say.
 _NEVER_FORWARDED: Final = re.compile(
-    "authorization|connection|content-length|expect|forwarded|host|http2-settings|keep-alive|proxy-.*|te|trailer"
-    "|transfer-encoding|upgrade|via|x-forwarded-.*|x-gateway-.*"
+    "authorization|connection|content-encoding|content-length|expect|forwarded|host|http2-settings|keep-alive|proxy-.*|te"
+    "|trailer|transfer-encoding|upgrade|via|x-forwarded-.*|x-gateway-.*|x-request-id"
+    # By which a server may take the request for another one than was judged.
+    "|x-http-method|x-http-method-override|x-method-override|x-original-url|x-rewrite-url"
 )
 
 
@@ -75,7 +77,9 @@ def _forwardable(text: str) -> str:
     if _HEADER_NAME.fullmatch(name) is None:
         raise ValueError("must be a header's name of letters, digits and -")
     if _NEVER_FORWARDED.fullmatch(name):
-        raise ValueError(f"must not hold {name}: it ends with the connection, or the gateway alone may say it")
+        raise ValueError(
+            f"must not hold {name}: it ends with the connection, is the gateway's to say, or changes what was judged"
+        )
     return name
 
 

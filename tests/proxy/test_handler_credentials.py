@@ -94,8 +94,9 @@ async def refused(gateway: Running, authorization: list[str], target: str, accep
     lines = [f"Authorization: {value}" for value in authorization]
     method = "POST" if target == "/v4/gql" else "GET"
     head = [f"{method} {target} HTTP/1.1", "Host: a", "Content-Type: application/json", f"Accept: {accept}", *lines]
-    head += [f"Content-Length: {len(OWN)}", "Connection: close", "", ""]
-    return await gateway.raw("\r\n".join(head).encode("latin-1") + OWN.encode())
+    body = OWN if method == "POST" else ""
+    head += [f"Content-Length: {len(body)}", "Connection: close", "", body]
+    return await gateway.raw("\r\n".join(head).encode("latin-1"))
 
 
 def without_id(data: bytes) -> bytes:

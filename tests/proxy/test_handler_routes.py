@@ -126,6 +126,21 @@ async def test_the_body_of_a_route_is_bounded(gateway: Running) -> None:
 
 
 @here
+@pytest.mark.parametrize(("method", "target"), [("GET", "/v2/segment_definitions"), ("DELETE", f"/users/{OTHER_USER}")])
+@pytest.mark.parametrize("framing", ["Content-Length: 1", "Transfer-Encoding: chunked"])
+async def test_methods_without_a_body(gateway: Running, method: str, target: str, framing: str) -> None:
+    """What a server behind leaves unread would be its next request; and strangers could fill the gateway's memory."""
+    before = len(gateway.upstream.received)
+    body = b"x" if "Length" in framing else b"1\r\nx\r\n0\r\n\r\n"
+    start, token = f"{method} {target} HTTP/1.1", gateway.keys["USER_DELETE"]
+    async with wire(gateway) as client:
+        await client.send(request(gateway, framing, start=start, token=token, body=body, length=-1))
+        answer = await client.answer()
+    assert (answer.status, json.loads(answer.body)["reason"]) == (413, "body_too_large")
+    assert len(gateway.upstream.received) == before
+
+
+@here
 async def test_a_route_takes_no_content_coding(gateway: Running) -> None:
     """The upstream would unpack what nobody here could bound."""
     more = {"Content-Encoding": "gzip"}

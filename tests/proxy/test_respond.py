@@ -53,6 +53,18 @@ def test_several_reasons(reasons: list[Reason], newer: int, older: int) -> None:
         assert (told, answer_from(data).reasons) == (status, reasons)
 
 
+def test_an_answer_is_bounded() -> None:
+    """A short request with a thousand faults would be answered a hundred times as long."""
+    found = tuple(Finding(Reason.FIELD_UNKNOWN, f"Query.{number}") for number in range(60))
+    for told, left_out in ((found[:50], None), (found, {"errors_left_out": 10})):
+        _, data = refusal(Deny(told), Shape.GRAPHQL, b"r-1", "here", close=False)
+        body = json.loads(answer_from(data).body)
+        assert [error["extensions"]["coordinate"] for error in body["errors"]] == [
+            each.coordinate for each in found[:50]
+        ]
+        assert body.get("extensions") == left_out
+
+
 @pytest.mark.parametrize(
     ("scopes", "challenge"),
     [

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.running import OWN, Running, answer_from, running
+from tests.support.scripted import Peer, Scripted
 from tests.support.wire import here, opened, request, sent, statuses, taken, wire
 
 # Bodies ---------------------------------------------------------------------------------------------------------------
@@ -65,6 +66,32 @@ async def test_a_body_without_end(gateway: Running, kind: str) -> None:
             took += len(piece) * 64
         last = answer_from(await taken(client))
     assert took < 10_000_000
+    assert last.status in (400, 413)
+    assert last.header("Connection") == "close"
+
+
+@pytest.mark.parametrize("lines", [b"a:b\r\n" * 5_000, b"X-A: %b\r\n" % (b"a" * 1000) * 2_000], ids=["many", "long"])
+async def test_trailers_that_nobody_asked_for(tmp_path: Path, lines: bytes) -> None:
+    """While an earlier request is answered, whatever is sent behind the next one's body would be kept."""
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            asked.set()
+            await go.wait()
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    async with Scripted(script) as upstream, running(tmp_path, upstream_url=upstream.url) as gateway:
+        chunk = b"%x\r\n%b\r\n0\r\n" % (len(OWN), OWN.encode())
+        second = request(gateway, "Transfer-Encoding: chunked", length=-1, body=chunk)
+        async with wire(gateway) as client:
+            await client.send(request(gateway) + second)
+            await asked.wait()
+            await client.send_all(lines + b"\r\n")
+            go.set()
+            first, last = await client.answer(), await client.answer()
+    assert first.status == 200
     assert last.status in (400, 413)
     assert last.header("Connection") == "close"
 

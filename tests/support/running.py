@@ -23,6 +23,7 @@ from tests.support.vectors import OWN_USER, VENDOR_SCHEMA
 
 SCOPES = ("USER_READ", "USER_DELETE", "USER_LINK", "OFFLOADS_READ", "OFFLOADS_GENERATE_URL", "FAKE_DATA_INSERT")
 OWN = '{"query":"{ user { id } }"}'
+BODIED = ("POST", "PUT", "PATCH")  # no other method has a body
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Running:
 
     async def ask(
         self,
-        body: str | bytes = OWN,
+        body: str | bytes | None = None,
         *,
         token: str | None = None,
         method: str = "POST",
@@ -92,6 +93,8 @@ class Running:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request on a connection of its own; `headers` replace the usual ones."""
+        if body is None:
+            body = OWN if method.startswith(BODIED) else b""
         data = body.encode() if isinstance(body, str) else body
         lines = {
             "Host": "127.0.0.1",

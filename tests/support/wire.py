@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.running import Answer, Running, answer_from
+from tests.support.running import BODIED, OWN, Answer, Running, answer_from
 from tests.support.waiting import eventually
 
 PING = b"POST /v4/gql HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"  # refused, and the connection goes on
@@ -104,12 +104,14 @@ async def wire(gateway: Running) -> AsyncIterator[Wire]:
 def request(
     gateway: Running,
     *more: str,
-    body: bytes = b'{"query":"{ user { id } }"}',
+    body: bytes | None = None,
     token: str | None = None,
     length: int | None = None,
     start: str = "POST /v4/gql HTTP/1.1",
 ) -> bytes:
     """An ordinary request as bytes; `length` of the body is told truly unless it is given, and not if negative."""
+    if body is None:
+        body = OWN.encode() if start.startswith(BODIED) else b""
     told = len(body) if length is None else length
     lines = [
         start,
