@@ -160,6 +160,7 @@ def test_what_comes_after_the_end_is_counted(tmp_path: Path) -> None:
 
 SEED = "e5c3b842231543f.mGCUhfi0uI4J13k010V49D2GaBZ3j1E708X4a4396XNx48X3"
 OURS = "gwk_0123456789abcdef." + "aB3" * 16
+JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0." + "aB3_-" * 17
 MASKED = [
     (SEED, "e5c3b842231543f.***"),
     (OURS, "gwk_0123456789abcdef.***"),
@@ -173,6 +174,8 @@ MASKED = [
         '"timestamp":"2026-01-01T00:00:00.123Z","duration_ms":1.2345',
     ),
     ("gwk_0123456789abcdef", "gwk_0123456789abcdef"),
+    (f"of {JWT}x-_1,", f"of {JWT.rpartition('.')[0]}.***,"),
+    ("eyJ.a.b eyJhbGciOiJFUzI1NiJ9", "eyJ.a.b eyJhbGciOiJFUzI1NiJ9"),
 ]
 
 
