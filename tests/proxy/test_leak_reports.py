@@ -189,6 +189,21 @@ async def test_no_secret_is_kept(reports: Reports) -> None:
 
 
 @here
+@pytest.mark.parametrize(("query", "length"), [("", 262_145), ("?", 2), ("?a=1", 2), ("?a=1", 262_145)])
+async def test_an_odd_request_without_a_signature_tells_no_more(reports: Reports, query: str, length: int) -> None:
+    """A stranger could ask with a long body or a query whether this gateway takes reports, and so is GitHub's."""
+    told = set()
+    for path in (PATH, "/leaks/elsewhere"):
+        async with wire(reports.gateway) as client:
+            head = f"POST {path}{query} HTTP/1.1\r\nHost: a\r\nX-Request-Id: one\r\n"
+            await client.send(f"{head}Content-Length: {length}\r\n\r\n".encode())
+            answer = await client.answer()
+        told.add((answer.status, answer.body))
+    ((status, _),) = told
+    assert status == 404
+
+
+@here
 @pytest.mark.parametrize("name", ["Github-Public-Key-Identifier", "Github-Public-Key-Signature"])
 @pytest.mark.parametrize("value", [None, "", "none of these", "a,b"])
 async def test_without_a_signature_there_is_nothing_there(reports: Reports, name: str, value: str | None) -> None:
