@@ -1,5 +1,6 @@
 """What becomes of a credential that leaked, whoever tells it: on both stores."""
 
+import asyncio
 import secrets
 import sqlite3
 import time
@@ -207,6 +208,25 @@ class Forgetting:
             keys = tuple(key for key in asked.items if key[0] is ItemKind.DEVELOPER_TOKEN)
             await self._store.act([Act(asked, lambda _, keys=keys: Changes(dropped=keys))])  # type: ignore[misc]
         return await self._store.act(acts)
+
+
+async def test_a_long_report_lets_others_have_their_turn(tmp_path: Path) -> None:
+    """While a thousand tokens are looked for, no request would be answered."""
+    store = open_store(f"sqlite:///{tmp_path}/store.db", create=True)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    at_work = asyncio.create_task(others())
+    await LeakDesk(store, WHO, Prefixes(), pace=0).report_tokens([(stray(), sighting("")) for _ in range(100)])
+    at_work.cancel()
+    await asyncio.gather(at_work, return_exceptions=True)
+    assert turns >= 100
+    await store.close()
 
 
 async def test_notes_that_come_late(desk: LeakDesk) -> None:
