@@ -14,6 +14,7 @@ from gateway.core.policy import Introspection, Options, Policy, UserScoping
 from gateway.core.routing import RouteRule, Routes
 from gateway.core.schema import SchemaInvalid, compile_policy
 from gateway.core.token import Prefixes
+from gateway.keys.flagging import Flagging
 from gateway.keys.leaks import LeakDesk
 from gateway.metrics import Metrics, NoticeCounts
 from gateway.proxy.deadlines import Deadlines
@@ -221,7 +222,8 @@ def leak_reports_of(store: Store, prefixes: Prefixes, keys: "SignerKeys", metric
     """The route that takes leak reports signed by these keys."""
     from gateway.proxy.leak_reports import LeakReports  # noqa: PLC0415 - nobody else waits for it
 
-    return LeakReports(LeakDesk(store, Who("reporter:github", "traffic"), prefixes), keys, metrics)
+    desk = LeakDesk(store, Who("reporter:github", "traffic"), prefixes, flagging=Flagging())
+    return LeakReports(desk, keys, metrics)
 
 
 def _rules(settings: Settings) -> list[RouteRule]:

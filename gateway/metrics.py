@@ -79,7 +79,8 @@ class Metrics:
     __slots__ = (
         "_allowed", "_caches", "_deaf", "_garbled", "_issuer_ages", "_key_expiries", "_lag", "_log_lines_dropped",
         "_refused", "_registry", "_reported", "_seconds", "_upstream_seconds", "client_aborts", "deletions_delayed",
-        "deletions_open", "in_flight", "leak_records", "leak_records_skipped", "notices", "report_mode", "unreplicated",
+        "deletions_open", "in_flight", "leak_ids_left_out", "leak_records", "leak_records_skipped", "notices",
+        "report_mode", "unreplicated",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +100,7 @@ class Metrics:
         self.deletions_delayed = 0
         self.deletions_open = 0
         self.notices = NoticeCounts()
+        self.leak_ids_left_out = 0
         self.leak_records = 0
         self.leak_records_skipped = 0
         self.report_mode = report_mode
@@ -171,6 +173,9 @@ class Metrics:
         yield CounterMetricFamily("gateway_leak_records", "Records in signed leak reports.", self.leak_records)
         yield CounterMetricFamily(
             "gateway_leak_records_skipped", "Records in signed leak reports that were none.", self.leak_records_skipped
+        )
+        yield CounterMetricFamily(
+            "gateway_leak_ids_left_out", "Ids alone in leak reports that were too many to flag.", self.leak_ids_left_out
         )
         yield self._issuers()
         yield _build_info()

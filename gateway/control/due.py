@@ -10,8 +10,9 @@ from typing import Final, TypeVar
 import structlog
 
 from gateway.control.letters import Letter, leak, reminder
+from gateway.control.openings import Openings
 from gateway.control.senders import Senders
-from gateway.core.incidents import Incident, Subject, incident_of
+from gateway.core.incidents import Incident, Subject, incident_of, is_over
 from gateway.core.ledger import Asked, Item, ItemKind, Snapshot
 from gateway.core.notices import Channel, Mark, Wanted, due_mark, is_open, is_settled, leak_mark, notice_of, opened
 from gateway.core.people import developer_id
@@ -23,7 +24,7 @@ from gateway.store.contract import Store, StoreBroken
 K = TypeVar("K")
 V = TypeVar("V")
 
-_MOST_NOTED: Final = 10_000  # incidents, and keys that nobody is told of, that are remembered
+_MOST_NOTED: Final = 10_000  # incidents and keys that nobody is told of, that are remembered
 
 _LOG: Final = structlog.get_logger()
 
@@ -100,22 +101,22 @@ class Due:
     counts: NoticeCounts
     whole_account: bool
     _nobody: dict[tuple[str, Mark], None] = field(default_factory=dict, init=False)
-    _quiet: dict[str, int] = field(default_factory=dict, init=False)  # incidents of which all was told, as they were
+    _openings: Openings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._openings = Openings(self.store)
 
     async def planned(self, look: Look, *, keys_too: bool) -> AsyncIterator[Planned]:
         """Every notice that may be claimed now; without the keys, only what is new of leaks.
 
         What is damaged is noted in the look, and keeps back nothing else.
         """
-        async for item in self.store.items(ItemKind.INCIDENT):
-            # A gateway that has told all of it need not read it again, every few seconds for as long as it is open.
-            known = hash(item.text)
-            if keys_too or self._quiet.get(item.id) != known:
-                found, settled = await self._of_incident(look, item)
-                for planned in found:
-                    yield planned
-                if settled:
-                    _remember(self._quiet, item.id, known)
+        async for item in self._incidents(look, whole=keys_too or not self._openings.known):
+            found, settled = await self._of_incident(look, item)
+            for planned in found:
+                yield planned
+            self._openings.keep(item.id, settled=settled)
+            await asyncio.sleep(0)  # requests have their turn, whether or not the store ever waits
         if keys_too:
             directory = await Directory.read(self.store)
             async for key in self.store.keys():
@@ -123,15 +124,33 @@ class Due:
                 if mark is not None:
                     for planned in await self._of_key(look, key, mark, directory):
                         yield planned
-                    await asyncio.sleep(0)  # requests have their turn, whether or not the store ever waits
+                    await asyncio.sleep(0)  # as above
+
+    async def _incidents(self, look: Look, *, whole: bool) -> AsyncIterator[Item]:
+        """All incidents, or those that there may be news of."""
+        if whole:
+            places = await self._openings.place()
+            async for item in self.store.items(ItemKind.INCIDENT):
+                yield item
+            self._openings.all_read(places)
+            return
+        look.damage = await self._openings.follow() or look.damage
+        for incident in self._openings.ids:
+            found = await self.store.find_item(ItemKind.INCIDENT, incident)
+            if found is None:
+                self._openings.keep(incident, settled=True)
+            else:
+                yield found
 
     async def _of_incident(self, look: Look, item: Item) -> tuple[list[Planned], bool]:
         """What is to be told of an incident, and whether all of it was."""
+        if is_over(item):  # as most are, one day; to read it whole takes the longer the more was seen of it
+            return [], True
         try:
             incident = incident_of(item)
         except ValueError as error:
             look.damage = _broken(item, error)
-            return [], False
+            return [], True
         opened_at = opened(incident)
         seen = await self._seen(incident) if opened_at else None
         if seen is None or seen.app is None:
@@ -157,11 +176,12 @@ class Due:
         return (await self._each(look, occasion, directory.of(found.app, whole_account=self.whole_account)))[0]
 
     async def _each(self, look: Look, occasion: Occasion, people: set[str]) -> tuple[list[Planned], bool]:
-        """The notices on one occasion still to be sent, one per recipient, and whether all are settled."""
+        """The notices on one occasion still to be sent, one per recipient, and whether all are settled. Somebody who
+        is to be told from now on is met when all is looked at."""
         recipients = list(self._recipients(occasion.app, people))
         if not recipients:
             self._note_nobody(look, occasion)
-        found, all_settled = [], bool(recipients)
+        found, all_settled = [], True
         for channel, recipient, to in recipients:
             wanted = occasion.wanted(channel, recipient)
             # Most of what is due was told long ago, and a claim takes a lock.

@@ -23,6 +23,7 @@ from gateway.core.records import Fault
 from gateway.core.sightings import Sighting
 from gateway.core.token import Kind, Prefixes, Token, minted_id, parse_token, verifier
 from gateway.core.wishes import DAY
+from gateway.keys.flagging import Flagging
 from gateway.store.contract import (
     REFUSED,
     REQUESTS,
@@ -62,7 +63,7 @@ class LeakDesk:
     """Takes reports of leaks, and what people decide about the incidents.
 
     `around` may add to an act what its caller wants to see done with it. `flags` says that a token which is not whole
-    opens an incident too: for scanners, and for those who see every app.
+    opens an incident too: for scanners, and for those who see every app; `flagging`, how many of them.
     """
 
     store: Store
@@ -70,6 +71,7 @@ class LeakDesk:
     prefixes: Prefixes
     around: Callable[[Act], Act] = lambda act: act
     flags: bool = True
+    flagging: Flagging | None = None
     pace: float = PACE
 
     # Reports
@@ -181,7 +183,7 @@ class LeakDesk:
         if named is None or found is None:
             return None
         proven = hmac.compare_digest(found.record.verifier, named.verifier)
-        if not proven and not self.flags:
+        if not proven and (not self.flags or (self.flagging is not None and not self.flagging.take())):
             return None
         return _leak_report(found, tuple(seen), proven=proven, ends=proven)
 

@@ -77,6 +77,8 @@ class LeakReports:
             await self.desk.report_tokens(told, self._tell)
         except StoreUnavailable as error:
             raise Unavailable(Reason.STORE_UNAVAILABLE, str(error), retry_after=1) from error
+        finally:
+            self.metrics.leak_ids_left_out = self.desk.flagging.left_out if self.desk.flagging else 0
         return Reply(b"", HTTPStatus.NO_CONTENT)
 
     def _tell(self, reported: Reported) -> None:

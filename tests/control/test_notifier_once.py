@@ -4,8 +4,9 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -166,6 +167,73 @@ async def test_the_end_of_a_key_is_told_even_if_its_leak_was(world: World, store
     assert await notifier.turn() == Turn()
     assert "goes on working" in str(world.sink.mails[ANN][0].get_body(("plain",)))
     assert "It was ended" in str(world.sink.mails[ANN][1].get_body(("plain",)))
+
+
+async def test_what_is_over_is_read_no_more(world: World, store: Store) -> None:
+    """A gateway would read all incidents that ever were, every five seconds, while requests wait."""
+    read = Reading(store)
+    notifier = world.notifier(cast(Store, read))
+    await notifier.turn(keys_too=False)
+    assert read.whole == 1
+    told = LeakReport(APP.id, Subject.KEY, KEY_ID, (sighting(""),), proven=False, ends=False)
+    await do(store, Act(told.asked, lambda seen: incidents.report(seen, told, Who("reporter:x", "suite"))))
+    assert await notifier.turn(keys_too=False) == Turn(sent=2)
+    await notifier.turn(keys_too=False)
+    read.single.clear()
+    await notifier.turn(keys_too=False)
+    assert (read.whole, read.single) == (1, [])
+    ended = replace(told, proven=True, ends=True)
+    await do(store, Act(ended.asked, lambda seen: incidents.report(seen, ended, Who("reporter:x", "suite"))))
+    assert await notifier.turn(keys_too=False) == Turn(sent=2)
+    assert read.whole == 1
+
+
+class Reading:
+    """A store that notes which incidents are read of it: how often all, and which by themselves."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.whole = 0
+        self.single: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def items(self, kind: ItemKind, owner: str | None = None) -> AsyncIterator[Item]:
+        """The store's."""
+        self.whole += kind is ItemKind.INCIDENT
+        return self._store.items(kind, owner)
+
+    async def find_item(self, kind: ItemKind, item_id: str) -> Item | None:
+        """The store's."""
+        self.single += [item_id] if kind is ItemKind.INCIDENT else []
+        return await self._store.find_item(kind, item_id)
+
+
+async def test_a_look_lets_others_have_their_turn(world: World, store: Store) -> None:
+    """While many incidents are looked at no request would be answered."""
+    for number in range(40):
+        key_id = f"5a{number:014x}"
+        told = LeakReport(APP.id, Subject.KEY, key_id, (sighting(""),), proven=True, ends=True)
+        await do(store, acts.make_key(APP.id, key_id, lifetime=100 * DAY))
+        await do(store, Act(told.asked, lambda seen, told=told: incidents.report(seen, told, Who("x", "suite"))))  # type: ignore[misc]
+        await do(
+            store,
+            Act(told.asked, lambda seen, told=told: incidents.close(seen, told.incident_id, Who("x", "suite"))),  # type: ignore[misc]
+        )
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    at_work = asyncio.create_task(others())
+    await world.notifier(store).turn(keys_too=False)
+    at_work.cancel()
+    await asyncio.gather(at_work, return_exceptions=True)
+    assert turns >= 40
 
 
 async def test_a_new_developer_hears_of_open_incidents(world: World, store: Store) -> None:

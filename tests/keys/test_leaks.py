@@ -19,6 +19,7 @@ from gateway.core.sightings import sighting
 from gateway.core.token import Prefixes, verifier
 from gateway.core.wishes import DAY
 from gateway.keys.developer_tokens import TokenDesk
+from gateway.keys.flagging import AT_ONCE, EACH_SECONDS, Flagging
 from gateway.keys.leaks import LeakDesk, Reported, with_later_notes
 from gateway.store.contract import REFUSED, REQUESTS, Store, StoreBroken
 from gateway.store.open import open_store
@@ -227,6 +228,25 @@ async def test_a_long_report_lets_others_have_their_turn(tmp_path: Path) -> None
     await asyncio.gather(at_work, return_exceptions=True)
     assert turns >= 100
     await store.close()
+
+
+async def test_ids_alone_are_flagged_at_a_pace(desk: LeakDesk) -> None:
+    """Whoever knows many ids could fill the store with incidents by publishing them."""
+    at = 0.0
+    flagging = Flagging(lambda: at)
+    paced = replace(desk, flagging=flagging)
+    key = await a_key(desk.store, await an_app(desk.store))
+    told = [(f"gwk_{id_of(key)}.{'x' * number}", sighting("")) for number in range(AT_ONCE)]
+    await paced.report_tokens(told)
+    await paced.report_tokens(told)
+    assert (await incident_of(desk, id_of(key))).count == AT_ONCE
+    left_out = flagging.left_out
+    assert left_out == 2 * len(told) - AT_ONCE
+    at += EACH_SECONDS
+    await paced.report_tokens(told)
+    assert (await incident_of(desk, id_of(key))).count == AT_ONCE + 1
+    await paced.report_token(key, sighting(key))
+    assert await revoked(desk.store, id_of(key)) is RevokedWhy.LEAKED
 
 
 async def test_notes_that_come_late(desk: LeakDesk) -> None:
