@@ -3,9 +3,9 @@ makes sure that each is told once, and a lease that as a rule only one gateway l
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -132,17 +132,41 @@ class Notifier:
         """What came of one notice; None when somebody else has it, or it is no longer due."""
         loop = asyncio.get_running_loop()
         wanted, holder = planned.wanted, secrets.token_hex(8)
+        send = self._prepared(planned)
         asked = loop.time()
         claimed = await self._act(wanted, lambda seen: notices.claim(seen, wanted, holder, self.clock()))
         if not claimed or loop.time() - asked > _CLAIM_SECONDS:
             return None
         try:
             async with asyncio.timeout(_SEND_SECONDS):
-                outcome = await self._send(planned)
+                outcome = await send()
         except TimeoutError:
             outcome = Outcome(NoticeState.WAITING, "timeout")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the claim is to end, and the pauses to grow
+            outcome = self._faulty(error)
         await self._settle(wanted, holder, outcome)
         return outcome
+
+    def _prepared(self, planned: Planned) -> Callable[[], Coroutine[Any, Any, Outcome]]:
+        """What sends the notice. One that cannot be made is claimed and settled as one that cannot be sent: it is
+        seen in the list, and tried again by a gateway that can."""
+        wanted = planned.wanted
+        try:
+            if wanted.channel is Channel.EMAIL and self.senders.mailer is not None:
+                return self.senders.mailer.prepared(planned.to, planned.letter, wanted.id)
+            hook = next(hook for hook in self.senders.hooks if hook.name == wanted.recipient)
+            return hook.sender.prepared(planned.letter, wanted.id, self.clock())
+        except Exception as error:  # noqa: BLE001 - as above
+            outcome = self._faulty(error)
+
+        async def nothing() -> Outcome:
+            return outcome
+
+        return nothing
+
+    def _faulty(self, error: Exception) -> Outcome:
+        self._warn_once(f"a fault of the gateway: {type(error).__name__}")  # whose text might hold an address
+        return Outcome(NoticeState.WAITING, "fault")
 
     async def _settle(self, wanted: Wanted, holder: str, outcome: Outcome) -> None:
         """Note what came of it, however long the store is away: what was sent and is not noted is sent again."""
@@ -156,13 +180,6 @@ class Notifier:
                 await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 return
-
-    async def _send(self, planned: Planned) -> Outcome:
-        wanted = planned.wanted
-        if wanted.channel is Channel.EMAIL and self.senders.mailer is not None:
-            return await self.senders.mailer.send(planned.to, planned.letter, wanted.id)
-        hook = next(hook for hook in self.senders.hooks if hook.name == wanted.recipient)
-        return await hook.sender.send(planned.letter, wanted.id, self.clock())
 
     async def _act(self, wanted: Wanted, decide: Decide) -> Changes:
         (done,) = await self.store.act([Act(wanted.asked, decide)])

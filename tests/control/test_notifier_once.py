@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +12,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.control import notifier as module
+from gateway.control.letters import Letter
 from gateway.control.mail import ANSWER_SECONDS, Mailer
 from gateway.control.notifier import Notifier, Turn
-from gateway.control.senders import Senders
+from gateway.control.senders import Hook, Senders
+from gateway.control.webhooks import WebhookSender
 from gateway.core import incidents, notices
 from gateway.core.incidents import LeakReport, Subject
 from gateway.core.ledger import Act, Item, ItemKind, Who
-from gateway.core.notices import Channel, Mark, NoticeState, Wanted, notice_of
+from gateway.core.notices import Channel, Mark, NoticeState, Outcome, Wanted, notice_of
 from gateway.core.people import CLOCKS_APART, developer_id
 from gateway.core.records import App, Role
 from gateway.core.sightings import sighting
@@ -234,6 +236,38 @@ async def test_a_look_lets_others_have_their_turn(world: World, store: Store) ->
     at_work.cancel()
     await asyncio.gather(at_work, return_exceptions=True)
     assert turns >= 40
+
+
+class Faulty(WebhookSender):
+    """Makes notices, or sends them, as nobody foresaw."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def prepared(self, letter: Letter, notice_id: str, at: int) -> Callable[[], Coroutine[Any, Any, Outcome]]:
+        """Fails, here or later."""
+        if self.where == "making":
+            raise LookupError
+
+        async def send() -> Outcome:
+            raise LookupError
+
+        return send
+
+
+@pytest.mark.parametrize("where", ["making", "sending"])
+async def test_a_fault_of_ours_ends_the_claim(world: World, store: Store, where: str) -> None:
+    """A notice that cannot be sent would be in nobody's list, and tried for ever without a pause."""
+    senders = Senders(None, (Hook("team", Faulty(where)),))
+    notifier = Notifier(store, senders, lambda: world.now, NoticeCounts(), every=60)
+    assert await notifier.turn() == Turn(waiting=1)
+    (row,) = [notice_of(item) async for item in store.items(ItemKind.NOTICE)]
+    assert (row.state, row.error, row.until) == (NoticeState.WAITING, "fault", world.now + notices.FIRST_PAUSE)
+    assert await notifier.turn() == Turn()
+    world.now += notices.FIRST_PAUSE
+    assert await notifier.turn() == Turn(waiting=1)
+    (row,) = [notice_of(item) async for item in store.items(ItemKind.NOTICE)]
+    assert (row.attempts, row.until) == (2, world.now + 2 * notices.FIRST_PAUSE)
 
 
 async def test_a_new_developer_hears_of_open_incidents(world: World, store: Store) -> None:
