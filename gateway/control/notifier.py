@@ -76,13 +76,13 @@ class Notifier:
         try:
             if not await self.store.lease(LEASE, self.holder, _TURN_SECONDS):
                 return True
-            await self.turn(keys_too=keys_too)
+            _, look = await self._turned(keys_too=keys_too)
         except StoreUnavailable as error:
             self._warn_once(str(error))
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave all later keys untold
             self._warn_once(f"a fault of the gateway: {type(error).__name__}")
         else:
-            self.fault = ""
+            self.fault = str(look.damage or "")  # of which the log has told
             return True
         return False
 
@@ -91,21 +91,28 @@ class Notifier:
 
         Raises `StoreBroken` at the end when something was damaged; it kept nothing else from being sent.
         """
-        turn, look = Turn(), Look()
+        turn, look = await self._turned(keys_too=keys_too)
+        if look.damage is not None:
+            raise look.damage
+        return turn
+
+    async def _turned(self, *, keys_too: bool) -> tuple[Turn, Look]:
+        turn, look = Turn(), self._due.look()
         async with Sends() as sends:
             async for planned in self._due.planned(look, keys_too=keys_too):
                 await sends.start(self._try(turn, planned))
         turn.nobody = look.nobody
         if keys_too:
             self.counts.oldest_waiting_at = look.oldest
-        if look.damage is not None:
-            raise look.damage
-        return turn
+        return turn, look
 
     async def planned(self) -> AsyncIterator[Planned]:
         """What would be sent now, without sending it."""
-        async for planned in self._due.planned(Look(), keys_too=True):
-            yield planned
+        told: set[str] = set()
+        async for planned in self._due.planned(self._due.look(), keys_too=True):
+            if planned.wanted.id not in told:
+                told.add(planned.wanted.id)
+                yield planned
 
     async def _say_that_it_is_off(self) -> None:
         try:

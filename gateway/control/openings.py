@@ -1,6 +1,7 @@
 """Which incidents there may be news of: the audit says which were opened, or had their credential ended, so that nobody
 has to read all that ever were every few seconds."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -45,18 +46,16 @@ class Openings:
         self._places = places | self._places
         self.known = True
 
-    async def follow(self) -> StoreBroken | None:
-        """Go on in the audit. What is damaged there is given back, and keeps back nothing of the other chains; what it
-        hides is found when all incidents are read again."""
-        damage = None
+    async def follow(self, damaged: Callable[[str, Exception], None]) -> None:
+        """Go on in the audit. What is damaged there keeps back nothing of the other chains; what it hides is found when
+        all incidents are read again."""
         for chain in await self.store.chains():
             try:
                 async for numbered in self.store.events(chain, self._places.get(chain, 0)):
                     self._note(numbered.event)
                     self._places[chain] = numbered.number
             except StoreBroken as error:
-                damage = error
-        return damage
+                damaged(chain, error)
 
     def _note(self, event: AuditEvent) -> None:
         if event.action is AuditAction.INCIDENT_OPENED:

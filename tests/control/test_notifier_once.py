@@ -270,6 +270,40 @@ async def test_a_fault_of_ours_ends_the_claim(world: World, store: Store, where:
     assert (row.attempts, row.until) == (2, world.now + 2 * notices.FIRST_PAUSE)
 
 
+LATER = App("7b0000000000000000000a02", "later", "eu")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "INSERT INTO role VALUES ('5a0000000000000000000a01', 'x@example.com', 'boss')",
+        "UPDATE api_key SET revoked_at = 1, revoked_why = 'odd' WHERE id = '5a00000000000001'",
+        "INSERT INTO item VALUES ('incident', '5aff', '5a0000000000000000000a01', '{}', NULL)",
+    ],
+    ids=["role", "key", "incident"],
+)
+async def test_what_is_damaged_in_one_app_is_not_felt_in_another(world: World, store: Store, harm: str) -> None:
+    """One row that cannot be read would keep all people of all apps from hearing of keys and leaks."""
+    for app, key_id in ((APP, "5a00000000000002"), (LATER, "7b00000000000001")):
+        if app is LATER:
+            await do(store, acts.make_app(app), acts.grant(app.id, "zoe@example.com", Role.DEVELOPER))
+        await do(store, acts.make_key(app.id, key_id, lifetime=10 * DAY))
+        told = LeakReport(app.id, Subject.KEY, key_id, (sighting(""),), proven=False, ends=False)
+        await do(store, Act(told.asked, lambda seen, told=told: incidents.report(seen, told, Who("x", "suite"))))  # type: ignore[misc]
+    world.now += 4 * DAY
+    with closing(sqlite3.connect(world.path, isolation_level=None)) as other:
+        other.execute("PRAGMA ignore_check_constraints = ON")
+        other.execute(harm)
+    notifier = world.notifier(store)
+    with capture_logs() as lines:
+        for _ in range(2):
+            with pytest.raises(StoreBroken):
+                await notifier.turn()
+    assert len(world.sink.mails["zoe@example.com"]) == 2  # of the leak, and of the end of the key
+    faults = [line["id"] for line in lines if line["event"] == "nobody is told of what is damaged"]
+    assert len(faults) == len(set(faults)) > 0
+
+
 async def test_a_new_developer_hears_of_open_incidents(world: World, store: Store) -> None:
     """Whoever is to see to an incident would have to have been there when it was opened."""
     told = LeakReport(APP.id, Subject.KEY, KEY_ID, (sighting(""),), proven=True, ends=True)
