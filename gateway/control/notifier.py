@@ -5,6 +5,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -62,21 +63,22 @@ class Notifier:
         if not self.senders:
             await self._say_that_it_is_off()
             return
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._again(LOOK_SECONDS, keys_too=False))
-            both.create_task(self._again(self.every, keys_too=True))
+        # Of both: no look waits for what others have sent on its way, as a server may be silent for ten minutes.
+        async with Sends() as sends, asyncio.TaskGroup() as both:
+            both.create_task(self._again(LOOK_SECONDS, sends, keys_too=False))
+            both.create_task(self._again(self.every, sends, keys_too=True))
 
-    async def _again(self, every: float, *, keys_too: bool) -> None:
+    async def _again(self, every: float, sends: Sends, *, keys_too: bool) -> None:
         while True:
-            pause = every if await self._looked(keys_too=keys_too) else LOOK_SECONDS
+            pause = every if await self._looked(sends, keys_too=keys_too) else LOOK_SECONDS
             await asyncio.sleep(min(pause, self.every))
 
-    async def _looked(self, *, keys_too: bool) -> bool:
+    async def _looked(self, sends: Sends, *, keys_too: bool) -> bool:
         """Whether this gateway looked; the store being away, or a fault of ours, only delays it."""
         try:
             if not await self.store.lease(LEASE, self.holder, _TURN_SECONDS):
                 return True
-            _, look = await self._turned(keys_too=keys_too)
+            look = await self._started(sends, Turn(), keys_too=keys_too)
         except StoreUnavailable as error:
             self._warn_once(str(error))
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave all later keys untold
@@ -91,20 +93,24 @@ class Notifier:
 
         Raises `StoreBroken` at the end when something was damaged; it kept nothing else from being sent.
         """
-        turn, look = await self._turned(keys_too=keys_too)
+        turn = Turn()
+        async with Sends() as sends:
+            look = await self._started(sends, turn, keys_too=keys_too)
+        turn.nobody = look.nobody
         if look.damage is not None:
             raise look.damage
         return turn
 
-    async def _turned(self, *, keys_too: bool) -> tuple[Turn, Look]:
-        turn, look = Turn(), self._due.look()
-        async with Sends() as sends:
-            async for planned in self._due.planned(look, keys_too=keys_too):
-                await sends.start(self._try(turn, planned))
-        turn.nobody = look.nobody
+    async def _started(self, sends: Sends, turn: Turn, *, keys_too: bool) -> Look:
+        """Set on its way what is due; what comes of it is noted in the turn."""
+        look = self._due.look()
+        async for planned in self._due.planned(look, keys_too=keys_too):
+            wanted = planned.wanted
+            road = wanted.recipient if wanted.channel is Channel.WEBHOOK else ""
+            sends.start(road, wanted.id, partial(self._try, turn, planned))
         if keys_too:
             self.counts.oldest_waiting_at = look.oldest
-        return turn, look
+        return look
 
     async def planned(self) -> AsyncIterator[Planned]:
         """What would be sent now, without sending it."""
