@@ -216,6 +216,7 @@ async def test_a_mail_server_that_is_silent_holds_up_no_webhook(world: World, tm
         email = f"{number}@example.com"
         world.sink.plans[email] = ["hold"]
         await do(world.store, acts.grant(APP.id, email, Role.DEVELOPER))
+    await world.leak()
     async with hook_server() as hooks:
         settings = Webhook(
             url=f"https://127.0.0.1:{hooks.port}/",
