@@ -218,11 +218,20 @@ def reporter_keys_of(settings: Settings, clock: Callable[[], int]) -> "SignerKey
     return SignerKeys(from_url(github.keys_url, trust(github.ca_file)), clock)
 
 
-def leak_reports_of(store: Store, prefixes: Prefixes, keys: "SignerKeys", metrics: Metrics) -> OwnRoute[Any]:
+def leak_reports_of(
+    settings: Settings, store: Store, prefixes: Prefixes, keys: "SignerKeys", metrics: Metrics
+) -> OwnRoute[Any]:
     """The route that takes leak reports signed by these keys."""
     from gateway.proxy.leak_reports import LeakReports  # noqa: PLC0415 - nobody else waits for it
 
-    desk = LeakDesk(store, Who("reporter:github", "traffic"), prefixes, flagging=Flagging())
+    desk = LeakDesk(
+        store,
+        Who("reporter:github", "traffic"),
+        prefixes,
+        flagging=Flagging(),
+        operators=settings.api.operators,
+        operator_leaked=metrics.operator_leaked,
+    )
     return LeakReports(desk, keys, metrics)
 
 

@@ -11,9 +11,11 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Final
+
+import structlog
 
 from gateway.core import developer_tokens, incidents
 from gateway.core.credential import MAX_TOKEN
@@ -24,6 +26,7 @@ from gateway.core.sightings import Sighting
 from gateway.core.token import Kind, Prefixes, Token, minted_id, parse_token, verifier
 from gateway.core.wishes import DAY
 from gateway.keys.flagging import Flagging
+from gateway.settings.api import Operator
 from gateway.store.contract import (
     REFUSED,
     REQUESTS,
@@ -34,6 +37,8 @@ from gateway.store.contract import (
     StoreUnavailable,
     Use,
 )
+
+_LOG: Final = structlog.get_logger()
 
 # The answer to a report takes a whole number of these, so that its time does not tell what was found: looking for an
 # unknown token takes far less than one, and so does ending a known one.
@@ -64,6 +69,7 @@ class LeakDesk:
 
     `around` may add to an act what its caller wants to see done with it. `flags` says that a token which is not whole
     opens an incident too: for scanners, and for those who see every app; `flagging`, how many of them.
+    `operator_leaked` is called for the token of one of the `operators`, which only the settings can end.
     """
 
     store: Store
@@ -72,6 +78,8 @@ class LeakDesk:
     around: Callable[[Act], Act] = lambda act: act
     flags: bool = True
     flagging: Flagging | None = None
+    operators: Sequence[Operator] = field(default=(), repr=False)
+    operator_leaked: Callable[[], None] = lambda: None
     pace: float = PACE
 
     # Reports
@@ -178,6 +186,9 @@ class LeakDesk:
         if minted_id(token, developer_tokens.PREFIX) is not None:
             await self._end_developer_token(token)
             return None
+        if minted_id(token, developer_tokens.OPERATOR_PREFIX) is not None:
+            self._tell_of_operator(token)
+            return None
         named = _named(token, self.prefixes)
         found = None if named is None else await self._find(named.id, named.kind)
         if named is None or found is None:
@@ -209,6 +220,13 @@ class LeakDesk:
             asked = Asked(kept.owner, items=(key,))
             # Refused is only what is gone since, and lets nobody in any more.
             await self._acted([Act(asked, lambda seen: developer_tokens.revoke_token(seen, token_id, self.who))])
+
+    def _tell_of_operator(self, token: bytes) -> None:
+        digest = verifier(token)
+        for operator in self.operators:
+            if hmac.compare_digest(bytes.fromhex(operator.token_sha256), digest):
+                _LOG.error("an operator's token has leaked and goes on: change it", operator=operator.name)
+                self.operator_leaked()
 
     async def _with_use(self, reports: Sequence[LeakReport]) -> list[LeakReport]:
         """The reports, each with when the key was last used, and how often on which day, as far as it was noted."""

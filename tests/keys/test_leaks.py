@@ -1,6 +1,7 @@
 """What becomes of a credential that leaked, whoever tells it: on both stores."""
 
 import asyncio
+import hashlib
 import secrets
 import sqlite3
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.core.incidents import Incident, IncidentState, Subject, incident_id
 from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Done, Item, ItemKind, Who
@@ -21,6 +23,7 @@ from gateway.core.wishes import DAY
 from gateway.keys.developer_tokens import TokenDesk
 from gateway.keys.flagging import AT_ONCE, EACH_SECONDS, Flagging
 from gateway.keys.leaks import LeakDesk, Reported, with_later_notes
+from gateway.settings.api import Operator
 from gateway.store.contract import REFUSED, REQUESTS, Store, StoreBroken
 from gateway.store.open import open_store
 from tests.support.ledgers import WHO
@@ -228,6 +231,20 @@ async def test_a_long_report_lets_others_have_their_turn(tmp_path: Path) -> None
     await asyncio.gather(at_work, return_exceptions=True)
     assert turns >= 100
     await store.close()
+
+
+async def test_an_operators_token(desk: LeakDesk) -> None:
+    """A token that may do everything would go on where everybody reads it, and nobody know."""
+    token, other = stray("gwo"), stray("gwo")
+    leaked: list[str] = []
+    operators = (Operator(name="root", token_sha256=hashlib.sha256(token.encode()).hexdigest()),)
+    knowing = replace(desk, operators=operators, operator_leaked=lambda: leaked.append("one"))
+    with capture_logs() as lines:
+        assert await knowing.report_tokens([(each, sighting(each)) for each in (other, token)]) == []
+    assert leaked == ["one"]
+    (line,) = lines
+    assert (line["log_level"], line["operator"]) == ("error", "root")
+    assert token.partition(".")[2] not in str(line)
 
 
 async def test_ids_alone_are_flagged_at_a_pace(desk: LeakDesk) -> None:

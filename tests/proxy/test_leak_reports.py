@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -170,6 +171,16 @@ async def test_a_bad_record_among_good_ones(reports: Reports) -> None:
     assert (await reports.send(*bad, record(key, url=7, source=None, type={}))).status == 204
     assert (await reports.gateway.ask(token=key)).status == 401
     assert reports.gateway.app.metrics.leak_records_skipped == skipped + len(bad)
+
+
+async def test_an_operators_token_is_counted(tmp_path: Path) -> None:
+    """Whoever runs the gateway would not hear of the one token that no report can end, or the reporter learn of it."""
+    token = stray("gwo")
+    operator = {"name": "root", "token_sha256": hashlib.sha256(token.encode()).hexdigest()}
+    async with reporting(tmp_path, **{"api.operators": [operator]}) as reports:
+        answers = [await reports.send(record(each), X_Request_Id="one") for each in (stray("gwo"), token)]
+        assert len({(answer.status, answer.headers, answer.body) for answer in answers}) == 1
+        assert reports.gateway.app.metrics.operators_leaked == 1
 
 
 @here
