@@ -164,7 +164,8 @@ class Gateway:
                 NextToken(self._registration, self._reuse, self._homes, self._clock),
             ]
         if self._reporter_keys is not None:
-            routes.append(leak_reports_of(self._store, self._prefixes, self._reporter_keys, self.metrics))
+            parts = self._store, self._prefixes, self._reporter_keys, self.metrics
+            routes.append(leak_reports_of(self.settings, *parts))
         return routes
 
     def _build_admin(self) -> web.Application:
@@ -188,6 +189,7 @@ class Gateway:
             overlap=settings.rotation.overlap,
             rules=self._rules,
             realm=settings.realm,
+            operator_leaked=self.metrics.operator_leaked,
         )
 
     # Running

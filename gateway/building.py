@@ -14,6 +14,7 @@ from gateway.core.policy import Introspection, Options, Policy, UserScoping
 from gateway.core.routing import RouteRule, Routes
 from gateway.core.schema import SchemaInvalid, compile_policy
 from gateway.core.token import Prefixes
+from gateway.keys.flagging import Flagging
 from gateway.keys.leaks import LeakDesk
 from gateway.metrics import Metrics, NoticeCounts
 from gateway.proxy.deadlines import Deadlines
@@ -217,11 +218,21 @@ def reporter_keys_of(settings: Settings, clock: Callable[[], int]) -> "SignerKey
     return SignerKeys(from_url(github.keys_url, trust(github.ca_file)), clock)
 
 
-def leak_reports_of(store: Store, prefixes: Prefixes, keys: "SignerKeys", metrics: Metrics) -> OwnRoute[Any]:
+def leak_reports_of(
+    settings: Settings, store: Store, prefixes: Prefixes, keys: "SignerKeys", metrics: Metrics
+) -> OwnRoute[Any]:
     """The route that takes leak reports signed by these keys."""
     from gateway.proxy.leak_reports import LeakReports  # noqa: PLC0415 - nobody else waits for it
 
-    return LeakReports(LeakDesk(store, Who("reporter:github", "traffic"), prefixes), keys, metrics)
+    desk = LeakDesk(
+        store,
+        Who("reporter:github", "traffic"),
+        prefixes,
+        flagging=Flagging(),
+        operators=settings.api.operators,
+        operator_leaked=metrics.operator_leaked,
+    )
+    return LeakReports(desk, keys, metrics)
 
 
 def _rules(settings: Settings) -> list[RouteRule]:

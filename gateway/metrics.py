@@ -79,7 +79,8 @@ class Metrics:
     __slots__ = (
         "_allowed", "_caches", "_deaf", "_garbled", "_issuer_ages", "_key_expiries", "_lag", "_log_lines_dropped",
         "_refused", "_registry", "_reported", "_seconds", "_upstream_seconds", "client_aborts", "deletions_delayed",
-        "deletions_open", "in_flight", "leak_records", "leak_records_skipped", "notices", "report_mode", "unreplicated",
+        "deletions_open", "in_flight", "leak_ids_left_out", "leak_records", "leak_records_skipped", "notices",
+        "operators_leaked", "report_mode", "unreplicated",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +100,8 @@ class Metrics:
         self.deletions_delayed = 0
         self.deletions_open = 0
         self.notices = NoticeCounts()
+        self.leak_ids_left_out = 0
+        self.operators_leaked = 0
         self.leak_records = 0
         self.leak_records_skipped = 0
         self.report_mode = report_mode
@@ -147,6 +150,10 @@ class Metrics:
         """Count a message of ends that others made which could not be read."""
         self._garbled += 1
 
+    def operator_leaked(self) -> None:
+        """Count a report of an operator's token, which goes on until the settings are changed."""
+        self.operators_leaked += 1
+
     def exposition(self) -> bytes:
         """Everything counted, in Prometheus' text format."""
         return generate_latest(self._registry)
@@ -171,6 +178,12 @@ class Metrics:
         yield CounterMetricFamily("gateway_leak_records", "Records in signed leak reports.", self.leak_records)
         yield CounterMetricFamily(
             "gateway_leak_records_skipped", "Records in signed leak reports that were none.", self.leak_records_skipped
+        )
+        yield CounterMetricFamily(
+            "gateway_leak_ids_left_out", "Ids alone in leak reports that were too many to flag.", self.leak_ids_left_out
+        )
+        yield CounterMetricFamily(
+            "gateway_operator_tokens_leaked", "Reports of operators' tokens, to be changed.", self.operators_leaked
         )
         yield self._issuers()
         yield _build_info()

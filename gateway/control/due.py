@@ -4,28 +4,52 @@ here."""
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeVar
 
 import structlog
 
 from gateway.control.letters import Letter, leak, reminder
+from gateway.control.openings import Openings
 from gateway.control.senders import Senders
-from gateway.core.incidents import Incident, Subject, incident_of
+from gateway.core.incidents import Incident, Subject, incident_of, is_over
 from gateway.core.ledger import Asked, Item, ItemKind, Snapshot
 from gateway.core.notices import Channel, Mark, Wanted, due_mark, is_open, is_settled, leak_mark, notice_of, opened
 from gateway.core.people import developer_id
 from gateway.core.records import App, KeyRecord, Role
 from gateway.keys.leaks import with_later_notes
 from gateway.metrics import NoticeCounts
-from gateway.store.contract import Store, StoreBroken
+from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T")
 
-_MOST_NOTED: Final = 10_000  # incidents, and keys that nobody is told of, that are remembered
+Damaged = Callable[[str, Exception], None]  # is told the id of what cannot be read
+
+_MOST_NOTED: Final = 10_000  # incidents and keys that nobody is told of, that are remembered
 
 _LOG: Final = structlog.get_logger()
+
+
+async def by_app(store: Store, listed: Callable[[str | None], AsyncIterator[T]], damaged: Damaged) -> AsyncIterator[T]:
+    """All of a list; once something in it cannot be read, app by app, so that it hides nothing of another app's. What
+    came before that comes again then."""
+    try:
+        async for one in listed(None):
+            yield one
+    except StoreBroken as error:
+        damaged("", error)
+    else:
+        return
+    async for app in store.apps():
+        try:
+            async for one in listed(app.id):
+                yield one
+        except StoreBroken as error:
+            damaged(app.id, error)
 
 
 @dataclass(slots=True)
@@ -37,10 +61,10 @@ class Directory:
     accounts: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     @classmethod
-    async def read(cls, store: Store) -> "Directory":
-        """The directory as it is now."""
+    async def read(cls, store: Store, damaged: Damaged) -> "Directory":
+        """The directory as it is now; without the apps of which something is damaged."""
         found = cls()
-        async for person in store.developers():
+        async for person in by_app(store, store.developers, damaged):
             if person.role is Role.DEVELOPER:
                 found.apps[person.app_id].add(person.email)
         async for app in store.apps():
@@ -83,11 +107,32 @@ class Planned:
 @dataclass(slots=True)
 class Look:
     """What one look finds beside what is due: of how much there is nobody to be told, since when the oldest notice that
-    is not settled has been waiting, and the last thing that was damaged."""
+    is not settled has been waiting, and the last thing that was damaged. `known` are the faults that were told before,
+    by the id of what they are about."""
 
     nobody: int = 0
     oldest: int | None = None
     damage: StoreBroken | None = None
+    known: dict[str, str] = field(default_factory=dict)
+
+    def damaged(self, about: str, error: Exception) -> None:
+        """Note that something cannot be read, and say so, once."""
+        broken = isinstance(error, StoreBroken)
+        fault = str(error) if broken else type(error).__name__  # whose text might hold an address
+        self.damage = error if isinstance(error, StoreBroken) else StoreBroken(f"{about} cannot be told of: {fault}.")
+        if self.known.get(about) != fault:
+            _remember(self.known, about, fault)
+            _LOG.error("nobody is told of what is damaged", id=about, error=fault)
+
+    @contextmanager
+    def going_on(self, about: str) -> Iterator[None]:
+        """Note what goes wrong in the block, about one thing; only a store that is away is no fault of that thing's."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, StoreUnavailable) and not isinstance(error, StoreBroken):
+                raise
+            self.damaged(about, error)
 
 
 @dataclass(slots=True)
@@ -100,38 +145,67 @@ class Due:
     counts: NoticeCounts
     whole_account: bool
     _nobody: dict[tuple[str, Mark], None] = field(default_factory=dict, init=False)
-    _quiet: dict[str, int] = field(default_factory=dict, init=False)  # incidents of which all was told, as they were
+    _damage: dict[str, str] = field(default_factory=dict, init=False)
+    _openings: Openings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._openings = Openings(self.store)
+
+    def look(self) -> Look:
+        """What a look begins with."""
+        return Look(known=self._damage)
 
     async def planned(self, look: Look, *, keys_too: bool) -> AsyncIterator[Planned]:
         """Every notice that may be claimed now; without the keys, only what is new of leaks.
 
         What is damaged is noted in the look, and keeps back nothing else.
         """
-        async for item in self.store.items(ItemKind.INCIDENT):
-            # A gateway that has told all of it need not read it again, every few seconds for as long as it is open.
-            known = hash(item.text)
-            if keys_too or self._quiet.get(item.id) != known:
+        async for item in self._incidents(look, whole=keys_too or not self._openings.known):
+            found, settled = list[Planned](), True
+            with look.going_on(item.id):
                 found, settled = await self._of_incident(look, item)
-                for planned in found:
-                    yield planned
-                if settled:
-                    _remember(self._quiet, item.id, known)
+            for planned in found:
+                yield planned
+            self._openings.keep(item.id, settled=settled)
+            await asyncio.sleep(0)  # requests have their turn, whether or not the store ever waits
         if keys_too:
-            directory = await Directory.read(self.store)
-            async for key in self.store.keys():
+            directory = await Directory.read(self.store, look.damaged)
+            async for key in by_app(self.store, self.store.keys, look.damaged):
                 mark = due_mark(key, self.clock())
                 if mark is not None:
-                    for planned in await self._of_key(look, key, mark, directory):
+                    of_key: list[Planned] = []
+                    with look.going_on(key.id):
+                        of_key = await self._of_key(look, key, mark, directory)
+                    for planned in of_key:
                         yield planned
-                    await asyncio.sleep(0)  # requests have their turn, whether or not the store ever waits
+                    await asyncio.sleep(0)  # as above
+
+    async def _incidents(self, look: Look, *, whole: bool) -> AsyncIterator[Item]:
+        """All incidents, or those that there may be news of."""
+        if whole:
+            places = await self._openings.place()
+            listed = partial(self.store.items, ItemKind.INCIDENT)
+            async for item in by_app(self.store, listed, look.damaged):
+                yield item
+            self._openings.all_read(places)
+            return
+        await self._openings.follow(look.damaged)
+        for incident in self._openings.ids:
+            found = await self.store.find_item(ItemKind.INCIDENT, incident)
+            if found is None:
+                self._openings.keep(incident, settled=True)
+            else:
+                yield found
 
     async def _of_incident(self, look: Look, item: Item) -> tuple[list[Planned], bool]:
         """What is to be told of an incident, and whether all of it was."""
+        if is_over(item):  # as most are, one day; to read it whole takes the longer the more was seen of it
+            return [], True
         try:
             incident = incident_of(item)
         except ValueError as error:
-            look.damage = _broken(item, error)
-            return [], False
+            look.damaged(item.id, _broken(item, error))
+            return [], True
         opened_at = opened(incident)
         seen = await self._seen(incident) if opened_at else None
         if seen is None or seen.app is None:
@@ -157,11 +231,12 @@ class Due:
         return (await self._each(look, occasion, directory.of(found.app, whole_account=self.whole_account)))[0]
 
     async def _each(self, look: Look, occasion: Occasion, people: set[str]) -> tuple[list[Planned], bool]:
-        """The notices on one occasion still to be sent, one per recipient, and whether all are settled."""
+        """The notices on one occasion still to be sent, one per recipient, and whether all are settled. Somebody who
+        is to be told from now on is met when all is looked at."""
         recipients = list(self._recipients(occasion.app, people))
         if not recipients:
             self._note_nobody(look, occasion)
-        found, all_settled = [], bool(recipients)
+        found, all_settled = [], True
         for channel, recipient, to in recipients:
             wanted = occasion.wanted(channel, recipient)
             # Most of what is due was told long ago, and a claim takes a lock.
@@ -169,7 +244,7 @@ class Due:
             try:
                 row = None if item is None else notice_of(item)
             except ValueError as error:
-                look.damage = _broken(wanted, error)
+                look.damaged(wanted.id, _broken(wanted, error))
                 continue
             if row is not None and is_settled(row):
                 continue

@@ -1,10 +1,12 @@
 """Notices by mail: one mail to one person, and what the server's answer means for it."""
 
 import ssl
+from collections.abc import Callable, Coroutine
 from email.message import EmailMessage
 from email.policy import SMTP as WIRE
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.control.letters import Letter
 from gateway.core.notices import SENT, NoticeState, Outcome
@@ -35,11 +37,18 @@ class Mailer:
         self._context = None if settings.ca_file is None else ssl.create_default_context(cafile=str(settings.ca_file))
 
     async def send(self, to: str, letter: Letter, notice_id: str) -> Outcome:
-        """Send a letter, and tell what came of it; the mail's id is made of the notice's, so that a second one, should
-        there ever be one, is known as the same.
+        """Send a letter, and tell what came of it."""
+        return await self.prepared(to, letter, notice_id)()
+
+    def prepared(self, to: str, letter: Letter, notice_id: str) -> Callable[[], Coroutine[Any, Any, Outcome]]:
+        """What sends a letter and tells what came of it; the mail itself is made at once. Its id is made of the
+        notice's, so that a second one, should there ever be one, is known as the same.
 
         Sent is what the server has said 250 to, and nothing else.
         """
+        return partial(self._sent, to, self._message(to, letter, notice_id))
+
+    async def _sent(self, to: str, message: bytes) -> Outcome:
         import aiosmtplib  # noqa: PLC0415 - a gateway that sends no mails does not wait for it
 
         client, let_in = self._client(aiosmtplib.SMTP), False
@@ -48,7 +57,7 @@ class Mailer:
                 let_in = True
                 await client.mail(self._sender)
                 await client.rcpt(to)
-                await client.data(self._message(to, letter, notice_id), timeout=self._answer_seconds)
+                await client.data(message, timeout=self._answer_seconds)
         except aiosmtplib.SMTPResponseException as error:
             # A server that lets nobody in has not refused this mail: its operator has something to mend, or ours.
             if let_in and error.code >= _PERMANENT and error.code not in _NOT_LET_IN:

@@ -3,9 +3,10 @@ makes sure that each is told once, and a lease that as a rule only one gateway l
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import structlog
 
@@ -62,27 +63,28 @@ class Notifier:
         if not self.senders:
             await self._say_that_it_is_off()
             return
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._again(LOOK_SECONDS, keys_too=False))
-            both.create_task(self._again(self.every, keys_too=True))
+        # Of both: no look waits for what others have sent on its way, as a server may be silent for ten minutes.
+        async with Sends() as sends, asyncio.TaskGroup() as both:
+            both.create_task(self._again(LOOK_SECONDS, sends, keys_too=False))
+            both.create_task(self._again(self.every, sends, keys_too=True))
 
-    async def _again(self, every: float, *, keys_too: bool) -> None:
+    async def _again(self, every: float, sends: Sends, *, keys_too: bool) -> None:
         while True:
-            pause = every if await self._looked(keys_too=keys_too) else LOOK_SECONDS
+            pause = every if await self._looked(sends, keys_too=keys_too) else LOOK_SECONDS
             await asyncio.sleep(min(pause, self.every))
 
-    async def _looked(self, *, keys_too: bool) -> bool:
+    async def _looked(self, sends: Sends, *, keys_too: bool) -> bool:
         """Whether this gateway looked; the store being away, or a fault of ours, only delays it."""
         try:
             if not await self.store.lease(LEASE, self.holder, _TURN_SECONDS):
                 return True
-            await self.turn(keys_too=keys_too)
+            look = await self._started(sends, Turn(), keys_too=keys_too)
         except StoreUnavailable as error:
             self._warn_once(str(error))
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave all later keys untold
             self._warn_once(f"a fault of the gateway: {type(error).__name__}")
         else:
-            self.fault = ""
+            self.fault = str(look.damage or "")  # of which the log has told
             return True
         return False
 
@@ -91,21 +93,32 @@ class Notifier:
 
         Raises `StoreBroken` at the end when something was damaged; it kept nothing else from being sent.
         """
-        turn, look = Turn(), Look()
+        turn = Turn()
         async with Sends() as sends:
-            async for planned in self._due.planned(look, keys_too=keys_too):
-                await sends.start(self._try(turn, planned))
+            look = await self._started(sends, turn, keys_too=keys_too)
         turn.nobody = look.nobody
-        if keys_too:
-            self.counts.oldest_waiting_at = look.oldest
         if look.damage is not None:
             raise look.damage
         return turn
 
+    async def _started(self, sends: Sends, turn: Turn, *, keys_too: bool) -> Look:
+        """Set on its way what is due; what comes of it is noted in the turn."""
+        look = self._due.look()
+        async for planned in self._due.planned(look, keys_too=keys_too):
+            wanted = planned.wanted
+            road = wanted.recipient if wanted.channel is Channel.WEBHOOK else ""
+            sends.start(road, wanted.id, partial(self._try, turn, planned))
+        if keys_too:
+            self.counts.oldest_waiting_at = look.oldest
+        return look
+
     async def planned(self) -> AsyncIterator[Planned]:
         """What would be sent now, without sending it."""
-        async for planned in self._due.planned(Look(), keys_too=True):
-            yield planned
+        told: set[str] = set()
+        async for planned in self._due.planned(self._due.look(), keys_too=True):
+            if planned.wanted.id not in told:
+                told.add(planned.wanted.id)
+                yield planned
 
     async def _say_that_it_is_off(self) -> None:
         try:
@@ -132,17 +145,41 @@ class Notifier:
         """What came of one notice; None when somebody else has it, or it is no longer due."""
         loop = asyncio.get_running_loop()
         wanted, holder = planned.wanted, secrets.token_hex(8)
+        send = self._prepared(planned)
         asked = loop.time()
         claimed = await self._act(wanted, lambda seen: notices.claim(seen, wanted, holder, self.clock()))
         if not claimed or loop.time() - asked > _CLAIM_SECONDS:
             return None
         try:
             async with asyncio.timeout(_SEND_SECONDS):
-                outcome = await self._send(planned)
+                outcome = await send()
         except TimeoutError:
             outcome = Outcome(NoticeState.WAITING, "timeout")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the claim is to end, and the pauses to grow
+            outcome = self._faulty(error)
         await self._settle(wanted, holder, outcome)
         return outcome
+
+    def _prepared(self, planned: Planned) -> Callable[[], Coroutine[Any, Any, Outcome]]:
+        """What sends the notice. One that cannot be made is claimed and settled as one that cannot be sent: it is
+        seen in the list, and tried again by a gateway that can."""
+        wanted = planned.wanted
+        try:
+            if wanted.channel is Channel.EMAIL and self.senders.mailer is not None:
+                return self.senders.mailer.prepared(planned.to, planned.letter, wanted.id)
+            hook = next(hook for hook in self.senders.hooks if hook.name == wanted.recipient)
+            return hook.sender.prepared(planned.letter, wanted.id, self.clock())
+        except Exception as error:  # noqa: BLE001 - as above
+            outcome = self._faulty(error)
+
+        async def nothing() -> Outcome:
+            return outcome
+
+        return nothing
+
+    def _faulty(self, error: Exception) -> Outcome:
+        self._warn_once(f"a fault of the gateway: {type(error).__name__}")  # whose text might hold an address
+        return Outcome(NoticeState.WAITING, "fault")
 
     async def _settle(self, wanted: Wanted, holder: str, outcome: Outcome) -> None:
         """Note what came of it, however long the store is away: what was sent and is not noted is sent again."""
@@ -156,13 +193,6 @@ class Notifier:
                 await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 return
-
-    async def _send(self, planned: Planned) -> Outcome:
-        wanted = planned.wanted
-        if wanted.channel is Channel.EMAIL and self.senders.mailer is not None:
-            return await self.senders.mailer.send(planned.to, planned.letter, wanted.id)
-        hook = next(hook for hook in self.senders.hooks if hook.name == wanted.recipient)
-        return await hook.sender.send(planned.letter, wanted.id, self.clock())
 
     async def _act(self, wanted: Wanted, decide: Decide) -> Changes:
         (done,) = await self.store.act([Act(wanted.asked, decide)])

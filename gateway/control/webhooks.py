@@ -7,7 +7,8 @@ import hmac
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -49,15 +50,20 @@ class WebhookSender:
 
     async def send(self, letter: Letter, notice_id: str, at: int) -> Outcome:
         """Post a notice made at `at` (UTC milliseconds), and tell what came of it."""
+        return await self.prepared(letter, notice_id, at)()
+
+    def prepared(self, letter: Letter, notice_id: str, at: int) -> Callable[[], Coroutine[Any, Any, Outcome]]:
+        """What posts a notice and tells what came of it; body and signature are made at once."""
+        body = orjson.dumps({"type": letter.event, "timestamp": iso_time(at), "data": letter.data})
+        return partial(self._posted, body, self._headers(notice_id, at, body))
+
+    async def _posted(self, body: bytes, headers: dict[str, str]) -> Outcome:
         import aiohttp  # noqa: PLC0415 - as below
 
         refused: list[str] = []
-        body = orjson.dumps({"type": letter.event, "timestamp": iso_time(at), "data": letter.data})
         try:
             async with asyncio.timeout(_SECONDS), self._session(refused) as session:
-                answer = await session.post(
-                    self._settings.url, data=body, headers=self._headers(notice_id, at, body), allow_redirects=False
-                )
+                answer = await session.post(self._settings.url, data=body, headers=headers, allow_redirects=False)
                 await answer.content.read(_ANSWER_BYTES)
                 answer.close()
         except TimeoutError:

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from itertools import accumulate
 from typing import Any, Final
 
 import orjson
@@ -20,6 +21,8 @@ from gateway.core.sightings import Sighting
 from gateway.core.wishes import DAY
 
 MOST_SIGHTINGS: Final = 100  # of an incident; further ones are counted
+# Their texts as they are kept: what one incident may take of a store, and how long others wait while it is read.
+MOST_BYTES: Final = 65_536
 DAYS: Final = 8  # of which the requests are told: the day of the report and the seven before
 
 
@@ -43,8 +46,9 @@ class Incident:
     """A credential that leaked, and what was seen of it; times are UTC milliseconds.
 
     `proven` says that somebody had the whole token, not its id alone; `ended` that a report ended it, and not somebody
-    before. `sightings` are the first hundred, `count` is how many there were. `last_used_at` and the `requests` of that
-    day and the seven before, oldest first, are as they were noted when it was opened; of user tokens nothing is.
+    before. `sightings` are the first hundred, or as many as fit, `count` is how many there were. `last_used_at` and the
+    `requests` of that day and the seven before, oldest first, are as they were noted when it was opened; of user tokens
+    nothing is.
     """
 
     id: str
@@ -117,7 +121,7 @@ def report(snapshot: Snapshot, told: LeakReport, who: Who) -> Changes:
             before,
             proven=before.proven or told.proven,
             ended=before.ended or ends,
-            sightings=(*before.sightings, *seen)[:MOST_SIGHTINGS],
+            sightings=_first((*before.sightings, *seen)),
             count=before.count + len(seen),
         )
     news = before is None or (before.state is not IncidentState.OPEN and (ends or (told.proven and not before.proven)))
@@ -178,6 +182,12 @@ def incident_of(item: Item) -> Incident:
     raise ValueError(f"the incident {item.id} cannot be read")
 
 
+def is_over(item: Item) -> bool:
+    """Whether the item is plainly an incident that somebody has seen to: told by a member that no text in it can look
+    like, as quotation marks within texts are escaped, and without reading the rest."""
+    return any(f'"state":"{state}"' in item.text for state in (IncidentState.ACKNOWLEDGED, IncidentState.CLOSED))
+
+
 def _parts(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "subject": Subject(values["subject"]),
@@ -221,13 +231,19 @@ def _opened(snapshot: Snapshot, told: LeakReport, seen: tuple[Sighting, ...], wh
         proven=told.proven,
         ended=ended,
         reporter=who.actor,
-        sightings=seen[:MOST_SIGHTINGS],
+        sightings=_first(seen),
         count=len(seen),
         last_used_at=told.last_used_at,
         requests=tuple(told.requests.get(day, 0) for day in range(today - DAYS + 1, today + 1)),
         changed_at=snapshot.now,
         changed_by=who.actor,
     )
+
+
+def _first(sightings: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
+    """As many of them as are kept."""
+    sizes = accumulate(len(orjson.dumps(asdict(each))) for each in sightings[:MOST_SIGHTINGS])
+    return sightings[: sum(size <= MOST_BYTES for size in sizes)]
 
 
 def _end(snapshot: Snapshot, told: LeakReport, who: Who) -> Changes:

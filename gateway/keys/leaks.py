@@ -9,11 +9,13 @@ import hmac
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Final
+
+import structlog
 
 from gateway.core import developer_tokens, incidents
 from gateway.core.credential import MAX_TOKEN
@@ -23,11 +25,26 @@ from gateway.core.records import Fault
 from gateway.core.sightings import Sighting
 from gateway.core.token import Kind, Prefixes, Token, minted_id, parse_token, verifier
 from gateway.core.wishes import DAY
-from gateway.store.contract import REFUSED, REQUESTS, FoundKey, FoundUserToken, Store, StoreBroken, Use
+from gateway.keys.flagging import Flagging
+from gateway.settings.api import Operator
+from gateway.store.contract import (
+    REFUSED,
+    REQUESTS,
+    FoundKey,
+    FoundUserToken,
+    Store,
+    StoreBroken,
+    StoreUnavailable,
+    Use,
+)
+
+_LOG: Final = structlog.get_logger()
 
 # The answer to a report takes a whole number of these, so that its time does not tell what was found: looking for an
 # unknown token takes far less than one, and so does ending a known one.
 PACE: Final = 0.25
+# With one server of several away, what lies on the others is to end; with all away nobody waits for each token in turn.
+_AWAY_SECONDS: Final = 10.0
 _A_CALL: Final = 50  # acts to a call of the store: some hundredths of a second of the lock that others wait for
 
 # As much of a token as its id: what a scanner has that saw only a part, or a person who would not send the rest.
@@ -51,7 +68,8 @@ class LeakDesk:
     """Takes reports of leaks, and what people decide about the incidents.
 
     `around` may add to an act what its caller wants to see done with it. `flags` says that a token which is not whole
-    opens an incident too: for scanners, and for those who see every app.
+    opens an incident too: for scanners, and for those who see every app; `flagging`, how many of them.
+    `operator_leaked` is called for the token of one of the `operators`, which only the settings can end.
     """
 
     store: Store
@@ -59,6 +77,9 @@ class LeakDesk:
     prefixes: Prefixes
     around: Callable[[Act], Act] = lambda act: act
     flags: bool = True
+    flagging: Flagging | None = None
+    operators: Sequence[Operator] = field(default=(), repr=False)
+    operator_leaked: Callable[[], None] = lambda: None
     pace: float = PACE
 
     # Reports
@@ -68,19 +89,28 @@ class LeakDesk:
         nothing is kept. Whoever reported must not be told which of these it was."""
         return await self.report_tokens([(token, sighting)])
 
-    async def report_tokens(self, told: Iterable[_Told]) -> list[Reported]:
-        """The same for many; each credential is dealt with once, however often it is told of."""
+    async def report_tokens(
+        self, told: Iterable[_Told], tell: Callable[[Reported], None] = lambda _: None
+    ) -> list[Reported]:
+        """The same for many; each credential is dealt with once, however often it is told of, and by itself: what
+        cannot be read or kept of one saves none of the others. `tell` is told of each as soon as it has ended.
+
+        Raises the first fault once all others have ended, so that the report is sent again.
+        """
         places: dict[str, list[Sighting]] = {}
         for token, sighting in told:
             places.setdefault(token, []).append(sighting)
+        faults, done, pieces = _Faults(), [], list(places.items())
         async with _evenly(self.pace):
-            reports = [await self._meant(token, seen) for token, seen in places.items()]
-            known = await self._with_use([report for report in reports if report is not None])
-            return [
-                each
-                for start in range(0, len(known), _A_CALL)
-                for each in await self._reported(known[start : start + _A_CALL])
-            ]
+            for start in range(0, len(pieces), _A_CALL):
+                for each in await self._taken(pieces[start : start + _A_CALL], faults):
+                    tell(each)
+                    done.append(each)
+                if faults.hopeless:
+                    break
+        if faults.first is not None:
+            raise faults.first
+        return done
 
     async def report_id(self, credential_id: str, sighting: Sighting) -> Reported:
         """End a key or user token by its id alone. The caller makes sure who may: a developer of its app, or an
@@ -135,6 +165,20 @@ class LeakDesk:
 
     # How each of them is done
 
+    async def _taken(self, pieces: Iterable[tuple[str, Sequence[Sighting]]], faults: "_Faults") -> list[Reported]:
+        """End some credentials. What goes wrong with one is noted."""
+        reports: list[LeakReport] = []
+        for token, seen in pieces:
+            if faults.hopeless:
+                break
+            with faults.noted():
+                report = await self._meant(token, seen)
+                reports += [] if report is None else [report]
+            await asyncio.sleep(0)  # requests have their turn, whether or not the store ever waits
+        with faults.noted():
+            reports = await self._with_use(reports)
+        return await self._reported(reports, faults)
+
     async def _meant(self, text: str, seen: Sequence[Sighting]) -> LeakReport | None:
         if len(text) > MAX_TOKEN or not text.isascii():
             return None
@@ -142,12 +186,15 @@ class LeakDesk:
         if minted_id(token, developer_tokens.PREFIX) is not None:
             await self._end_developer_token(token)
             return None
+        if minted_id(token, developer_tokens.OPERATOR_PREFIX) is not None:
+            self._tell_of_operator(token)
+            return None
         named = _named(token, self.prefixes)
         found = None if named is None else await self._find(named.id, named.kind)
         if named is None or found is None:
             return None
         proven = hmac.compare_digest(found.record.verifier, named.verifier)
-        if not proven and not self.flags:
+        if not proven and (not self.flags or (self.flagging is not None and not self.flagging.take())):
             return None
         return _leak_report(found, tuple(seen), proven=proven, ends=proven)
 
@@ -171,7 +218,15 @@ class LeakDesk:
             raise _damaged(item) from error
         if hmac.compare_digest(kept.verifier, verifier(token)):
             asked = Asked(kept.owner, items=(key,))
-            await self._done(Act(asked, lambda seen: developer_tokens.revoke_token(seen, token_id, self.who)))
+            # Refused is only what is gone since, and lets nobody in any more.
+            await self._acted([Act(asked, lambda seen: developer_tokens.revoke_token(seen, token_id, self.who))])
+
+    def _tell_of_operator(self, token: bytes) -> None:
+        digest = verifier(token)
+        for operator in self.operators:
+            if hmac.compare_digest(bytes.fromhex(operator.token_sha256), digest):
+                _LOG.error("an operator's token has leaked and goes on: change it", operator=operator.name)
+                self.operator_leaked()
 
     async def _with_use(self, reports: Sequence[LeakReport]) -> list[LeakReport]:
         """The reports, each with when the key was last used, and how often on which day, as far as it was noted."""
@@ -185,13 +240,26 @@ class LeakDesk:
                 requests.setdefault(key_id, {})[day] = times
         return [_used(report, last_used, requests) for report in reports]
 
-    async def _reported(self, reports: Sequence[LeakReport]) -> list[Reported]:
-        outcomes = await self._acted([Act(each.asked, self._reporting(each)) for each in reports])
+    async def _reported(self, reports: Sequence[LeakReport], faults: "_Faults") -> list[Reported]:
+        acts = [Act(each.asked, self._reporting(each)) for each in reports]
+        outcomes: list[Done | ActRefused | None] = []
+        try:
+            outcomes += await self._acted(acts)
+        except Exception:  # noqa: BLE001 - what it is comes up again below, with the one that it is about
+            # Acts of one call are kept together or not at all; some may have been kept, and are then told once more.
+            outcomes = [await self._alone(act, faults) for act in acts]
         return [
             Reported(_incident_after(outcome.changes, report.incident_id), outcome)
             for report, outcome in zip(reports, outcomes, strict=True)
-            if not isinstance(outcome, ActRefused)  # the app, which was there a moment before, is not
+            if isinstance(outcome, Done)  # else the app, which was there a moment before, is not
         ]
+
+    async def _alone(self, act: Act, faults: "_Faults") -> Done | ActRefused | None:
+        outcomes: list[Done | ActRefused] = []
+        if not faults.hopeless:
+            with faults.noted():
+                outcomes = await self._acted([act])
+        return next(iter(outcomes), None)
 
     def _reporting(self, report: LeakReport) -> Decide:
         return lambda seen: incidents.report(seen, report, self.who)
@@ -213,6 +281,29 @@ class LeakDesk:
             return await self.store.act(acts)
         except ValueError as error:
             raise StoreBroken("The store is damaged: an incident or a token in it cannot be read.") from error
+
+
+@dataclass(slots=True)
+class _Faults:
+    """What went wrong with single credentials of a report: the first of it, and whether it makes sense to go on."""
+
+    first: Exception | None = None
+    _away_since: float | None = None
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Notes what goes wrong in the block, instead of raising it."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not save the next token
+            self.first = self.first or error
+            if isinstance(error, StoreUnavailable) and not isinstance(error, StoreBroken):
+                self._away_since = self._away_since or time.monotonic()
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the store has been away for so long that nothing more of this report can be hoped for."""
+        return self._away_since is not None and time.monotonic() - self._away_since > _AWAY_SECONDS
 
 
 async def with_later_notes(store: Store, found: Sequence[Incident]) -> list[Incident]:

@@ -221,9 +221,7 @@ class Handler:
         path, query, _ = message.path.partition("?")
         own = self._own_routes.find(message.method, path)
         if own is not None:
-            if query:
-                raise refuse(Reason.PARAMETER_UNKNOWN)
-            await self._own(own, client, inbound, payload, record)
+            await self._own(own, client, inbound, payload, record, query)
             return
         match = self._match(plane, message.method, message.path)
         record.route = match.rule.coordinate
@@ -264,11 +262,20 @@ class Handler:
         )
 
     async def _own(
-        self, route: OwnRoute[Any], client: Connection, inbound: Inbound, payload: streams.StreamReader, record: Record
+        self,
+        route: OwnRoute[Any],
+        client: Connection,
+        inbound: Inbound,
+        payload: streams.StreamReader,
+        record: Record,
+        query: str,
     ) -> None:
         record.route = f"{route.method} {route.path}"
-        bodies.check_length(inbound, route.body_bytes)
         admitted = await route.admit(inbound, record)
+        # Not before: to whoever is not admitted a route may be as if it were not there.
+        if query:
+            raise refuse(Reason.PARAMETER_UNKNOWN)
+        bodies.check_length(inbound, route.body_bytes)
         late = not payload.is_eof()
         body = await bodies.whole(client, payload, route.body_bytes, record)
         if late:

@@ -74,11 +74,11 @@ class LeakReports:
         self.metrics.leak_records += len(told)
         self.metrics.leak_records_skipped += skipped
         try:
-            reported = await self.desk.report_tokens(told)
+            await self.desk.report_tokens(told, self._tell)
         except StoreUnavailable as error:
             raise Unavailable(Reason.STORE_UNAVAILABLE, str(error), retry_after=1) from error
-        for each in reported:
-            self._tell(each)
+        finally:
+            self.metrics.leak_ids_left_out = self.desk.flagging.left_out if self.desk.flagging else 0
         return Reply(b"", HTTPStatus.NO_CONTENT)
 
     def _tell(self, reported: Reported) -> None:

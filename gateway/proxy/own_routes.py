@@ -21,7 +21,7 @@ class Reply:
 
 
 class OwnRoute(Protocol[A]):
-    """One method of one path. Neither of its methods is called for a request with a query string.
+    """One method of one path. Whoever is admitted and sends a query string, or too long a body, is refused then.
 
     Both raise `Refused`, `CredentialRefused` or `Unavailable` for whatever is not to be.
     """

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - the statements are put together from constants of this package
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -15,6 +15,7 @@ from gateway.store.rows import Row
 T = TypeVar("T")
 
 PAGE: Final = 500  # rows: a few hundred kilobytes, and a few milliseconds of the event loop
+PAGE_CHARACTERS: Final = 500_000  # of texts, where rows are long; one row is a page if need be
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,17 @@ class Listing(Generic[T]):
     def placed(self, row: Row) -> tuple[tuple[object, ...], T]:
         """A row as its place and its record."""
         return tuple(row[: self.place]), self.record(row[self.place :])
+
+
+def page_of(found: Iterable[Row]) -> list[Row]:
+    """The first rows of what was found, until they are long enough for a page."""
+    page, length = [], 0
+    for row in found:
+        page.append(row)
+        length += sum(len(value) for value in row if isinstance(value, str))
+        if length >= PAGE_CHARACTERS:
+            break
+    return page
 
 
 # Of one app (?1) or, with NULL, of all: x'' comes after every text.

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
@@ -312,8 +312,12 @@ class SqliteStore:
         with translating(self._path):
             return [record(row) for row in self._reader.execute(query, arguments).fetchall()]
 
+    def _page(self, items: Listing[T], arguments: tuple[object, ...]) -> list[tuple[tuple[object, ...], T]]:
+        with translating(self._path), closing(self._reader.execute(items.statement, arguments)) as found:
+            return [items.placed(row) for row in listing.page_of(found)]
+
     async def _list(self, items: Listing[T], bound: str | None, *place: object) -> AsyncIterator[T]:
-        while page := self._found(items.placed, items.statement, bound, *place, PAGE):
+        while page := self._page(items, (bound, *place, PAGE)):
             for _, record in page:
                 yield record
             place, _ = page[-1]

@@ -10,6 +10,7 @@ import pytest
 from gateway.control.mail import Mailer
 from gateway.control.notifier import Notifier, Turn
 from gateway.control.senders import Hook, Senders, SendersFaulty, senders_from
+from gateway.control.sends import AT_ONCE
 from gateway.control.webhooks import WebhookSender
 from gateway.core import incidents
 from gateway.core.incidents import LeakReport, Subject
@@ -206,6 +207,36 @@ async def test_webhooks_get_what_is_theirs(world: World, tmp_path: Path) -> None
         assert planned == []
         rows = [notice_of(item).wanted async for item in world.store.items(ItemKind.NOTICE)]
         assert {row.recipient for row in rows if row.channel is Channel.WEBHOOK} == {"team", "all"}
+
+
+async def test_a_mail_server_that_is_silent_holds_up_no_webhook(world: World, tmp_path: Path) -> None:
+    """For ten minutes after a mail that a server says nothing to, nobody would hear of any leak."""
+    (tmp_path / "secret").write_text(SECRET)
+    for number in range(2 * AT_ONCE):
+        email = f"{number}@example.com"
+        world.sink.plans[email] = ["hold"]
+        await do(world.store, acts.grant(APP.id, email, Role.DEVELOPER))
+    await world.leak()
+    async with hook_server() as hooks:
+        settings = Webhook(
+            url=f"https://127.0.0.1:{hooks.port}/",
+            secret_file=tmp_path / "secret",
+            allow_networks=("127.0.0.0/8",),  # type: ignore[arg-type]  # read from text
+            ca_file=CA,
+        )
+        notifier = world.notifier(hooks=(Hook("team", WebhookSender(settings), frozenset({LONELY.id})),))
+        notifier.every = 0.05
+        running = asyncio.create_task(notifier.run())
+        await eventually(lambda: world.sink.held == AT_ONCE)
+        key_id = "7d00000000000001"
+        await do(world.store, acts.make_key(LONELY.id, key_id, lifetime=100 * DAY))
+        told = LeakReport(LONELY.id, Subject.KEY, key_id, (sighting(""),), proven=True, ends=True)
+        await do(world.store, Act(told.asked, lambda seen: incidents.report(seen, told, Who("reporter:x", "suite"))))
+        await eventually(lambda: len(hooks.came) == 1)
+        running.cancel()
+        world.sink.released.set()
+        await asyncio.gather(running, return_exceptions=True)
+    assert world.sink.held == AT_ONCE
 
 
 async def test_no_address_is_kept(world: World) -> None:

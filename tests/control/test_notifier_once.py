@@ -2,22 +2,25 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from gateway.control import notifier as module
+from gateway.control.letters import Letter
 from gateway.control.mail import ANSWER_SECONDS, Mailer
 from gateway.control.notifier import Notifier, Turn
-from gateway.control.senders import Senders
+from gateway.control.senders import Hook, Senders
+from gateway.control.webhooks import WebhookSender
 from gateway.core import incidents, notices
 from gateway.core.incidents import LeakReport, Subject
 from gateway.core.ledger import Act, Item, ItemKind, Who
-from gateway.core.notices import Channel, Mark, NoticeState, Wanted, notice_of
+from gateway.core.notices import Channel, Mark, NoticeState, Outcome, Wanted, notice_of
 from gateway.core.people import CLOCKS_APART, developer_id
 from gateway.core.records import App, Role
 from gateway.core.sightings import sighting
@@ -166,6 +169,139 @@ async def test_the_end_of_a_key_is_told_even_if_its_leak_was(world: World, store
     assert await notifier.turn() == Turn()
     assert "goes on working" in str(world.sink.mails[ANN][0].get_body(("plain",)))
     assert "It was ended" in str(world.sink.mails[ANN][1].get_body(("plain",)))
+
+
+async def test_what_is_over_is_read_no_more(world: World, store: Store) -> None:
+    """A gateway would read all incidents that ever were, every five seconds, while requests wait."""
+    read = Reading(store)
+    notifier = world.notifier(cast(Store, read))
+    await notifier.turn(keys_too=False)
+    assert read.whole == 1
+    told = LeakReport(APP.id, Subject.KEY, KEY_ID, (sighting(""),), proven=False, ends=False)
+    await do(store, Act(told.asked, lambda seen: incidents.report(seen, told, Who("reporter:x", "suite"))))
+    assert await notifier.turn(keys_too=False) == Turn(sent=2)
+    await notifier.turn(keys_too=False)
+    read.single.clear()
+    await notifier.turn(keys_too=False)
+    assert (read.whole, read.single) == (1, [])
+    ended = replace(told, proven=True, ends=True)
+    await do(store, Act(ended.asked, lambda seen: incidents.report(seen, ended, Who("reporter:x", "suite"))))
+    assert await notifier.turn(keys_too=False) == Turn(sent=2)
+    assert read.whole == 1
+
+
+class Reading:
+    """A store that notes which incidents are read of it: how often all, and which by themselves."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.whole = 0
+        self.single: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def items(self, kind: ItemKind, owner: str | None = None) -> AsyncIterator[Item]:
+        """The store's."""
+        self.whole += kind is ItemKind.INCIDENT
+        return self._store.items(kind, owner)
+
+    async def find_item(self, kind: ItemKind, item_id: str) -> Item | None:
+        """The store's."""
+        self.single += [item_id] if kind is ItemKind.INCIDENT else []
+        return await self._store.find_item(kind, item_id)
+
+
+async def test_a_look_lets_others_have_their_turn(world: World, store: Store) -> None:
+    """While many incidents are looked at no request would be answered."""
+    for number in range(40):
+        key_id = f"5a{number:014x}"
+        told = LeakReport(APP.id, Subject.KEY, key_id, (sighting(""),), proven=True, ends=True)
+        await do(store, acts.make_key(APP.id, key_id, lifetime=100 * DAY))
+        await do(store, Act(told.asked, lambda seen, told=told: incidents.report(seen, told, Who("x", "suite"))))  # type: ignore[misc]
+        await do(
+            store,
+            Act(told.asked, lambda seen, told=told: incidents.close(seen, told.incident_id, Who("x", "suite"))),  # type: ignore[misc]
+        )
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    at_work = asyncio.create_task(others())
+    await world.notifier(store).turn(keys_too=False)
+    at_work.cancel()
+    await asyncio.gather(at_work, return_exceptions=True)
+    assert turns >= 40
+
+
+class Faulty(WebhookSender):
+    """Makes notices, or sends them, as nobody foresaw."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def prepared(self, letter: Letter, notice_id: str, at: int) -> Callable[[], Coroutine[Any, Any, Outcome]]:
+        """Fails, here or later."""
+        if self.where == "making":
+            raise LookupError
+
+        async def send() -> Outcome:
+            raise LookupError
+
+        return send
+
+
+@pytest.mark.parametrize("where", ["making", "sending"])
+async def test_a_fault_of_ours_ends_the_claim(world: World, store: Store, where: str) -> None:
+    """A notice that cannot be sent would be in nobody's list, and tried for ever without a pause."""
+    senders = Senders(None, (Hook("team", Faulty(where)),))
+    notifier = Notifier(store, senders, lambda: world.now, NoticeCounts(), every=60)
+    assert await notifier.turn() == Turn(waiting=1)
+    (row,) = [notice_of(item) async for item in store.items(ItemKind.NOTICE)]
+    assert (row.state, row.error, row.until) == (NoticeState.WAITING, "fault", world.now + notices.FIRST_PAUSE)
+    assert await notifier.turn() == Turn()
+    world.now += notices.FIRST_PAUSE
+    assert await notifier.turn() == Turn(waiting=1)
+    (row,) = [notice_of(item) async for item in store.items(ItemKind.NOTICE)]
+    assert (row.attempts, row.until) == (2, world.now + 2 * notices.FIRST_PAUSE)
+
+
+LATER = App("7b0000000000000000000a02", "later", "eu")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "INSERT INTO role VALUES ('5a0000000000000000000a01', 'x@example.com', 'boss')",
+        "UPDATE api_key SET revoked_at = 1, revoked_why = 'odd' WHERE id = '5a00000000000001'",
+        "INSERT INTO item VALUES ('incident', '5aff', '5a0000000000000000000a01', '{}', NULL)",
+    ],
+    ids=["role", "key", "incident"],
+)
+async def test_what_is_damaged_in_one_app_is_not_felt_in_another(world: World, store: Store, harm: str) -> None:
+    """One row that cannot be read would keep all people of all apps from hearing of keys and leaks."""
+    for app, key_id in ((APP, "5a00000000000002"), (LATER, "7b00000000000001")):
+        if app is LATER:
+            await do(store, acts.make_app(app), acts.grant(app.id, "zoe@example.com", Role.DEVELOPER))
+        await do(store, acts.make_key(app.id, key_id, lifetime=10 * DAY))
+        told = LeakReport(app.id, Subject.KEY, key_id, (sighting(""),), proven=False, ends=False)
+        await do(store, Act(told.asked, lambda seen, told=told: incidents.report(seen, told, Who("x", "suite"))))  # type: ignore[misc]
+    world.now += 4 * DAY
+    with closing(sqlite3.connect(world.path, isolation_level=None)) as other:
+        other.execute("PRAGMA ignore_check_constraints = ON")
+        other.execute(harm)
+    notifier = world.notifier(store)
+    with capture_logs() as lines:
+        for _ in range(2):
+            with pytest.raises(StoreBroken):
+                await notifier.turn()
+    assert len(world.sink.mails["zoe@example.com"]) == 2  # of the leak, and of the end of the key
+    faults = [line["id"] for line in lines if line["event"] == "nobody is told of what is damaged"]
+    assert len(faults) == len(set(faults)) > 0
 
 
 async def test_a_new_developer_hears_of_open_incidents(world: World, store: Store) -> None:

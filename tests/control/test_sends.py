@@ -44,8 +44,8 @@ async def test_so_many_at_once_and_no_more() -> None:
 
     async def work() -> None:
         async with Sends() as sends:
-            for _ in range(3 * AT_ONCE):
-                await sends.start(road.walk())
+            for number in range(3 * AT_ONCE):
+                sends.start("mail", f"{number}", road.walk)
 
     async with at_work(work) as task:
         await eventually(lambda: road.on_it == AT_ONCE)
@@ -62,7 +62,7 @@ async def test_a_fault_cuts_nothing_off() -> None:
 
     async def work() -> None:
         async with Sends() as sends:
-            await sends.start(road.walk())
+            sends.start("mail", "one", road.walk)
             raise LookupError
 
     async with at_work(work) as task:
@@ -81,8 +81,8 @@ async def test_the_end_of_a_gateway_cuts_nothing_off(busy: int) -> None:
 
     async def work() -> None:
         async with Sends() as sends:
-            for _ in range(busy):
-                await sends.start(road.walk())
+            for number in range(busy):
+                sends.start("mail", f"{number}", road.walk)
 
     async with at_work(work) as task:
         await eventually(lambda: road.on_it == min(busy, AT_ONCE))
@@ -93,3 +93,38 @@ async def test_the_end_of_a_gateway_cuts_nothing_off(busy: int) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     assert road.arrived == road.on_it == min(busy, AT_ONCE)
+
+
+async def test_a_full_road_holds_up_no_other() -> None:
+    """A mail server that says nothing would keep the webhooks waiting, and whoever looks for what is due."""
+    mails, hooks = Road(), Road()
+
+    async def work() -> None:
+        async with Sends() as sends:
+            for number in range(2 * AT_ONCE):
+                sends.start("mail", f"mail {number}", mails.walk)
+            sends.start("hook", "hook", hooks.walk)
+
+    async with at_work(work) as task:
+        hooks.opened.set()
+        await eventually(lambda: hooks.arrived == 1)
+        assert (mails.on_it, mails.arrived) == (AT_ONCE, 0)
+        mails.opened.set()
+        await task
+    assert mails.arrived == 2 * AT_ONCE
+
+
+async def test_what_is_on_its_way_is_not_begun_again() -> None:
+    """Each look would add the same notice to those that wait, until there is no memory left."""
+    road = Road()
+
+    async def work() -> None:
+        async with Sends() as sends:
+            for _ in range(5):
+                sends.start("mail", "one", road.walk)
+
+    async with at_work(work) as task:
+        await eventually(lambda: road.on_it == 1)
+        road.opened.set()
+        await task
+    assert road.on_it == 1

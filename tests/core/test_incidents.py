@@ -47,6 +47,16 @@ def report(ledger: Ledger, told: LeakReport) -> Incident:
     return kept(ledger, told.incident_id)
 
 
+def test_long_texts_are_kept_as_far_as_they_fit(ledger: Ledger) -> None:
+    """One incident could take megabytes of the store, and of the time of whoever reads it."""
+    long = replace(told(), sightings=(Sighting("\x01" * 2048, "\x01" * 2048),) * 50)
+    for _ in range(3):
+        incident = report(ledger, long)
+    assert incident.count == 150
+    assert 0 < len(incident.sightings) < 5
+    assert len(item_of(incident).text) < 2 * incidents.MOST_BYTES
+
+
 def kept(ledger: Ledger, incident: str) -> Incident:
     """The incident as it is kept."""
     return incident_of(ledger.items[ItemKind.INCIDENT, incident])

@@ -1,20 +1,31 @@
 """What becomes of a credential that leaked, whoever tells it: on both stores."""
 
+import asyncio
+import hashlib
 import secrets
+import sqlite3
 import time
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from gateway.core.incidents import Incident, IncidentState, Subject
-from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Item, ItemKind, Who
+from gateway.core.incidents import Incident, IncidentState, Subject, incident_id
+from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Done, Item, ItemKind, Who
 from gateway.core.records import KeyRecord, RevokedWhy, Role
 from gateway.core.sightings import sighting
 from gateway.core.token import Prefixes, verifier
 from gateway.core.wishes import DAY
 from gateway.keys.developer_tokens import TokenDesk
-from gateway.keys.leaks import LeakDesk, with_later_notes
+from gateway.keys.flagging import AT_ONCE, EACH_SECONDS, Flagging
+from gateway.keys.leaks import LeakDesk, Reported, with_later_notes
+from gateway.settings.api import Operator
 from gateway.store.contract import REFUSED, REQUESTS, Store, StoreBroken
+from gateway.store.open import open_store
 from tests.support.ledgers import WHO
 from tests.support.minting import SCOPES, a_key, a_user_token, an_app, id_of, keep, keeper, now, stray
 
@@ -149,6 +160,110 @@ async def test_a_damaged_incident(desk: LeakDesk) -> None:
         await desk.incident(item.id)
     with pytest.raises(StoreBroken):
         await desk.report_token(key, sighting(key))
+
+
+@pytest.mark.parametrize("damaged", ["record", "incident"])
+async def test_what_is_damaged_saves_no_other_token(tmp_path: Path, damaged: str) -> None:
+    """One record that cannot be read would keep every other token of its report alive, at every repeat."""
+    store = open_store(f"sqlite:///{tmp_path}/store.db", create=True)
+    desk = LeakDesk(store, WHO, Prefixes(), pace=0)
+    app = await an_app(store)
+    bad, *good = [await a_key(store, app) for _ in range(5)]
+    if damaged == "record":
+        with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
+            other.execute("PRAGMA ignore_check_constraints = ON")
+            other.execute("UPDATE api_key SET revoked_at = 1, revoked_why = 'odd' WHERE id = ?", (id_of(bad),))
+    else:
+        item = Item(ItemKind.INCIDENT, incident_id(app.id, id_of(bad)), app.id, "{}")
+        await store.act([Act(Asked(app.id, items=(item.key,)), lambda _: Changes(items=(item,)))])
+    ended: list[Reported] = []
+    with pytest.raises(StoreBroken):
+        await desk.report_tokens([(token, sighting(token)) for token in (bad, *good)], ended.append)
+    assert {each.incident.subject_id for each in ended} == set(map(id_of, good))
+    assert {await revoked(store, id_of(token)) for token in good} == {RevokedWhy.LEAKED}
+    await store.close()
+
+
+async def test_a_token_that_is_gone_saves_no_other(desk: LeakDesk) -> None:
+    """A developer's token that somebody forgets in the same moment would keep the keys of its report alive."""
+    store = desk.store
+    app = await an_app(store)
+    key = await a_key(store, app)
+    await keeper(store).grant(app.id, "jane@example.com", Role.DEVELOPER)
+    token = (await TokenDesk(store, Who("test", "test"), secrets.token_bytes).issue_to("jane@example.com")).token
+    told = [(each, sighting(each)) for each in (token.reveal(), key)]
+    (reported,) = await replace(desk, store=Forgetting(store)).report_tokens(told)
+    assert reported.incident.subject_id == id_of(key)
+    assert await revoked(store, id_of(key)) is RevokedWhy.LEAKED
+
+
+class Forgetting:
+    """A store in which a developer's token is gone by the time that it is to end."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def act(self, acts: Sequence[Act]) -> list[Done | ActRefused]:
+        """The store's, once it has forgotten."""
+        for asked in (each.asked for each in acts):
+            keys = tuple(key for key in asked.items if key[0] is ItemKind.DEVELOPER_TOKEN)
+            await self._store.act([Act(asked, lambda _, keys=keys: Changes(dropped=keys))])  # type: ignore[misc]
+        return await self._store.act(acts)
+
+
+async def test_a_long_report_lets_others_have_their_turn(tmp_path: Path) -> None:
+    """While a thousand tokens are looked for, no request would be answered."""
+    store = open_store(f"sqlite:///{tmp_path}/store.db", create=True)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    at_work = asyncio.create_task(others())
+    await LeakDesk(store, WHO, Prefixes(), pace=0).report_tokens([(stray(), sighting("")) for _ in range(100)])
+    at_work.cancel()
+    await asyncio.gather(at_work, return_exceptions=True)
+    assert turns >= 100
+    await store.close()
+
+
+async def test_an_operators_token(desk: LeakDesk) -> None:
+    """A token that may do everything would go on where everybody reads it, and nobody know."""
+    token, other = stray("gwo"), stray("gwo")
+    leaked: list[str] = []
+    operators = (Operator(name="root", token_sha256=hashlib.sha256(token.encode()).hexdigest()),)
+    knowing = replace(desk, operators=operators, operator_leaked=lambda: leaked.append("one"))
+    with capture_logs() as lines:
+        assert await knowing.report_tokens([(each, sighting(each)) for each in (other, token)]) == []
+    assert leaked == ["one"]
+    (line,) = lines
+    assert (line["log_level"], line["operator"]) == ("error", "root")
+    assert token.partition(".")[2] not in str(line)
+
+
+async def test_ids_alone_are_flagged_at_a_pace(desk: LeakDesk) -> None:
+    """Whoever knows many ids could fill the store with incidents by publishing them."""
+    at = 0.0
+    flagging = Flagging(lambda: at)
+    paced = replace(desk, flagging=flagging)
+    key = await a_key(desk.store, await an_app(desk.store))
+    told = [(f"gwk_{id_of(key)}.{'x' * number}", sighting("")) for number in range(AT_ONCE)]
+    await paced.report_tokens(told)
+    await paced.report_tokens(told)
+    assert (await incident_of(desk, id_of(key))).count == AT_ONCE
+    left_out = flagging.left_out
+    assert left_out == 2 * len(told) - AT_ONCE
+    at += EACH_SECONDS
+    await paced.report_tokens(told)
+    assert (await incident_of(desk, id_of(key))).count == AT_ONCE + 1
+    await paced.report_token(key, sighting(key))
+    assert await revoked(desk.store, id_of(key)) is RevokedWhy.LEAKED
 
 
 async def test_notes_that_come_late(desk: LeakDesk) -> None:

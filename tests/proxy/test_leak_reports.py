@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -172,6 +173,16 @@ async def test_a_bad_record_among_good_ones(reports: Reports) -> None:
     assert reports.gateway.app.metrics.leak_records_skipped == skipped + len(bad)
 
 
+async def test_an_operators_token_is_counted(tmp_path: Path) -> None:
+    """Whoever runs the gateway would not hear of the one token that no report can end, or the reporter learn of it."""
+    token = stray("gwo")
+    operator = {"name": "root", "token_sha256": hashlib.sha256(token.encode()).hexdigest()}
+    async with reporting(tmp_path, **{"api.operators": [operator]}) as reports:
+        answers = [await reports.send(record(each), X_Request_Id="one") for each in (stray("gwo"), token)]
+        assert len({(answer.status, answer.headers, answer.body) for answer in answers}) == 1
+        assert reports.gateway.app.metrics.operators_leaked == 1
+
+
 @here
 async def test_no_secret_is_kept(reports: Reports) -> None:
     """A token that stands in the address where it was found would be shown to whoever looks at the incident."""
@@ -186,6 +197,21 @@ async def test_no_secret_is_kept(reports: Reports) -> None:
 
 
 # Who is listened to ---------------------------------------------------------------------------------------------------
+
+
+@here
+@pytest.mark.parametrize(("query", "length"), [("", 262_145), ("?", 2), ("?a=1", 2), ("?a=1", 262_145)])
+async def test_an_odd_request_without_a_signature_tells_no_more(reports: Reports, query: str, length: int) -> None:
+    """A stranger could ask with a long body or a query whether this gateway takes reports, and so is GitHub's."""
+    told = set()
+    for path in (PATH, "/leaks/elsewhere"):
+        async with wire(reports.gateway) as client:
+            head = f"POST {path}{query} HTTP/1.1\r\nHost: a\r\nX-Request-Id: one\r\n"
+            await client.send(f"{head}Content-Length: {length}\r\n\r\n".encode())
+            answer = await client.answer()
+        told.add((answer.status, answer.body))
+    ((status, _),) = told
+    assert status == 404
 
 
 @here

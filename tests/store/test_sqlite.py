@@ -16,6 +16,7 @@ from gateway.core.ledger import Act, Changes, Snapshot
 from gateway.core.records import DELETED, KeyRecord, Role, User, UserTokenRecord, works
 from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 from gateway.store.database import connect, erase, transaction
+from gateway.store.listing import PAGE_CHARACTERS, page_of
 from gateway.store.open import open_store
 from tests.store import acts, crashing, suite
 from tests.store.acts import do, look
@@ -57,6 +58,12 @@ def place(path: Path) -> Place:
 async def test_the_contract_is_kept(check: Check, place: Place) -> None:
     """The SQLite store would differ from what every caller relies on; see the check."""
     await check(place)
+
+
+def test_a_page_is_as_long_as_its_texts() -> None:
+    """A list of long texts would take gigabytes, and the event loop meanwhile."""
+    rows = iter([("x" * PAGE_CHARACTERS, 1)] * 3 + [("x", 1)] * 3)
+    assert [len(page_of(rows)) for _ in range(5)] == [1, 1, 1, 3, 0]
 
 
 async def test_processes_that_race_keep_the_cap(place: Place, path: Path) -> None:
@@ -343,6 +350,7 @@ FULL = """
 import asyncio, os, resource, sys
 from pathlib import Path
 from gateway.store.contract import StoreUnavailable
+from gateway.store.listing import PAGE_CHARACTERS, page_of
 from gateway.store.open import open_store
 from tests.store import acts
 from tests.store.place import *

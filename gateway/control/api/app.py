@@ -51,7 +51,9 @@ class Api:
         overlap: bool,
         rules: TokenRules,
         realm: str,
+        operator_leaked: Callable[[], None] = lambda: None,
     ) -> None:
+        self._operator_leaked = operator_leaked
         self._store = store
         self._callers = Callers(store, operators)
         self._prefixes = prefixes
@@ -194,7 +196,15 @@ class Api:
         if self._desk is None:
             cursors = Cursors(await self._store.identity(), secrets.token_bytes)
             self._desk = Desk(
-                self._store, cursors, self._prefixes, self._scopes, self._regions, self._overlap, self._rules
+                self._store,
+                cursors,
+                self._prefixes,
+                self._scopes,
+                self._regions,
+                self._overlap,
+                self._rules,
+                self._callers.operators,
+                self._operator_leaked,
             )
         return self._desk
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from heapq import nsmallest
@@ -21,6 +21,7 @@ from gateway.core.repeats import Repeat, Repeated, forget, once
 from gateway.core.token import Prefixes, Secret
 from gateway.keys.developer_tokens import TokenDesk
 from gateway.keys.keeper import Keeper
+from gateway.settings.api import Operator
 from gateway.store.contract import Store, StoreUnavailable
 
 T = TypeVar("T")
@@ -46,6 +47,8 @@ class Desk:
     regions: tuple[str, ...]
     overlap: bool
     rules: TokenRules
+    operators: Sequence[Operator] = field(repr=False)
+    operator_leaked: Callable[[], None]
     entropy: Callable[[int], bytes] = field(default=secrets.token_bytes, repr=False)
 
 

@@ -16,7 +16,14 @@ from gateway.keys.leaks import LeakDesk, with_later_notes
 
 def _desk(call: Call, errand: Errand | None = None) -> LeakDesk:
     # With an id alone a developer reports in apps of theirs, and not by way of a token that is none.
-    desk = LeakDesk(call.desk.store, call.who, call.desk.prefixes, flags=call.caller.person is None)
+    desk = LeakDesk(
+        call.desk.store,
+        call.who,
+        call.desk.prefixes,
+        flags=call.caller.person is None,
+        operators=call.desk.operators,
+        operator_leaked=call.desk.operator_leaked,
+    )
     return desk if errand is None else replace(desk, around=errand.around)
 
 

@@ -32,6 +32,7 @@ from gateway.store.redis.packed import decode_token
 T = TypeVar("T")
 
 PAGE: Final = 500  # records read together
+_TOGETHER: Final = {ItemKind.INCIDENT: 16}  # records that are long: a megabyte together, as most others are
 APPS: Final = 50  # apps whose first pages are read together
 
 _IDS: Final = "{??}:id:*"  # where keys and user tokens lie
@@ -109,7 +110,7 @@ class Lists:
 
     async def items(self, kind: ItemKind, owner: str | None) -> AsyncIterator[Item]:
         """All items of a kind, or those of an owner."""
-        async for tag, some in self._listed(owner, _items(kind), kind):
+        async for tag, some in self._listed_in(_TOGETHER.get(kind, PAGE), self._listed(owner, _items(kind), kind)):
             names = [item_key(tag, kind, item_id) for _, item_id in some]
             texts = await self._nodes.read(tag, [("GET", name) for name in names])
             await self._demand_dropped(kind, [one for one, text in zip(some, texts, strict=True) if text is None])
@@ -118,6 +119,13 @@ class Lists:
                     with self._nodes.reading(tag):
                         item = decode_item(name, (kind, item_id), text)
                     yield item
+
+    async def _listed_in(
+        self, size: int, listed: AsyncIterator[tuple[str, Sequence[Listed]]]
+    ) -> AsyncIterator[tuple[str, Sequence[Listed]]]:
+        async for tag, page in listed:
+            for some in pieces(page, size):
+                yield tag, some
 
     async def _demand_dropped(self, kind: ItemKind, gone: Sequence[Listed]) -> None:
         """Raise `StoreBroken` when one of these items, which are not there any more, is listed still."""
