@@ -20,6 +20,7 @@ from gateway.core.sightings import Sighting
 from gateway.core.wishes import DAY
 
 MOST_SIGHTINGS: Final = 100  # of an incident; further ones are counted
+MOST_BYTES: Final = 64 * 1024  # of them as they are kept: whoever looks for something to tell reads all incidents
 DAYS: Final = 8  # of which the requests are told: the day of the report and the seven before
 
 
@@ -43,8 +44,9 @@ class Incident:
     """A credential that leaked, and what was seen of it; times are UTC milliseconds.
 
     `proven` says that somebody had the whole token, not its id alone; `ended` that a report ended it, and not somebody
-    before. `sightings` are the first hundred, `count` is how many there were. `last_used_at` and the `requests` of that
-    day and the seven before, oldest first, are as they were noted when it was opened; of user tokens nothing is.
+    before. `sightings` are the first hundred, as far as 64 KB hold them; `count` is how many there were. `last_used_at`
+    and the `requests` of that day and the seven before, oldest first, are as they were noted when it was opened; of
+    user tokens nothing is.
     """
 
     id: str
@@ -117,7 +119,7 @@ def report(snapshot: Snapshot, told: LeakReport, who: Who) -> Changes:
             before,
             proven=before.proven or told.proven,
             ended=before.ended or ends,
-            sightings=(*before.sightings, *seen)[:MOST_SIGHTINGS],
+            sightings=_bounded((*before.sightings, *seen)),
             count=before.count + len(seen),
         )
     news = before is None or (before.state is not IncidentState.OPEN and (ends or (told.proven and not before.proven)))
@@ -221,13 +223,25 @@ def _opened(snapshot: Snapshot, told: LeakReport, seen: tuple[Sighting, ...], wh
         proven=told.proven,
         ended=ended,
         reporter=who.actor,
-        sightings=seen[:MOST_SIGHTINGS],
+        sightings=_bounded(seen),
         count=len(seen),
         last_used_at=told.last_used_at,
         requests=tuple(told.requests.get(day, 0) for day in range(today - DAYS + 1, today + 1)),
         changed_at=snapshot.now,
         changed_by=who.actor,
     )
+
+
+def _bounded(sightings: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
+    """The first of them, as many as are kept; a long one does not keep out the short ones behind it."""
+    kept: list[Sighting] = []
+    room = MOST_BYTES
+    for sighting in sightings:
+        size = len(orjson.dumps(sighting)) + 1
+        if size <= room and len(kept) < MOST_SIGHTINGS:
+            kept.append(sighting)
+            room -= size
+    return tuple(kept)
 
 
 def _end(snapshot: Snapshot, told: LeakReport, who: Who) -> Changes:
