@@ -18,9 +18,9 @@ _DIGEST: Final = re.compile(r"[0-9a-f]+")  # of a commit, say: no 32 characters 
 _LONGEST_NAME: Final = 40  # characters of a run without a digit, as classes and files are named: one secret in 5,000
 _ENCODED: Final = 3  # times over: a URL in a parameter of a URL in a parameter of one
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
-_LONGEST_READ: Final = 15_000  # characters: what is kept at most, each byte of it encoded so often, and a token behind it
+_LONGEST_READ: Final = 15_000  # characters: 2 KB, each byte of it encoded so often, and a token behind it
 _LONGEST_TOKEN: Final = 500  # characters, so often encoded
-_OF_TOKENS: Final = string.ascii_letters + string.digits + "%."
+_OF_TOKENS: Final = string.ascii_letters + string.digits + "%." + _UNPRINTABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ def without_secrets(text: str) -> str:
 
 
 def _told(text: str, token: str) -> str:
+    plain = _printable(text[:_LONGEST_READ])
     if len(text) > _LONGEST_READ:
         whole = _LONGEST_READ - _LONGEST_TOKEN  # behind it, a token may be cut in two, and not be known as one
-        text = text[:whole] + text[whole:_LONGEST_READ].rstrip(_OF_TOKENS)
-    text = plain = _printable(text)
-    shown = _masked(text, token)
+        plain = plain[:whole] + plain[whole:].rstrip(_OF_TOKENS)
+    shown = _masked(plain, token)
     for _ in range(_ENCODED):
         decoded = _printable(_decoded(plain))
         if decoded == plain:
