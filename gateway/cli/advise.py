@@ -10,7 +10,9 @@ from gateway.cli.opening import Config, Data, Desk, at_desk, chosen
 from gateway.cli.output import AsJson, faults_told, print_list
 from gateway.cli.tables import Cell
 from gateway.cli.views import View
-from gateway.core.least_privilege import IDLE_DAYS, Advice
+from gateway.core.least_privilege import IDLE_DAYS, Advice, knows_idle
+from gateway.core.times import iso_time
+from gateway.core.wishes import DAY
 from gateway.keys.advising import advise
 
 _HEADINGS: Final = ("key", "app", "name", "what", "known for", "command")
@@ -28,7 +30,8 @@ def advise_keys(
     """Scopes that keys hold and have not used, and keys not used for 30 days, with the command that takes them away.
 
     Scopes are judged by at least a week and at most 90 days in which uses were counted. Look at the number of days
-    before you act: what runs once a month may not have run.
+    before you act: what runs once a month may not have run. Where use has been noted for less than 30 days, no key is
+    said not to be used.
     """
 
     async def found(desk: Desk) -> AsyncIterator[Advice]:
@@ -38,9 +41,19 @@ def advise_keys(
 
     async def work(desk: Desk) -> None:
         await print_list(found(desk), _view, _HEADINGS, _row, as_json=as_json)
+        since = await desk.store.noted_since()
+        if not as_json and not knows_idle(since, await store_now(desk)):
+            typer.echo(_too_little(since), err=True)
 
     with faults_told(as_json=as_json):
         at_desk(chosen(config, data), work)
+
+
+def _too_little(since: int | None) -> str:
+    if since is None:
+        return "Which keys are not used is not known: no use of any key has been noted yet."
+    known = iso_time(since + IDLE_DAYS * DAY)
+    return f"Which keys are not used is not known before {known}: use has been noted since {iso_time(since)}."
 
 
 def _view(advice: Advice) -> View:

@@ -21,6 +21,8 @@ _NOT_LET_IN: Final = (530, 534, 535, 538)  # RFC 4954 6: of who sends, not of wh
 ANSWER_SECONDS: Final = 600.0
 # What goes over the wire is seven bits wide, as not every server has 8BITMIME.
 _POLICY: Final = WIRE.clone(cte_type="7bit")
+_WORD: Final = "=?"  # what each encoded word begins with: RFC 2047 2
+_UNDISCLOSED: Final = "undisclosed-recipients:;"  # RFC 5322 3.4: a group of nobody
 
 
 class Mailer:
@@ -51,6 +53,10 @@ class Mailer:
     async def _sent(self, to: str, message: bytes) -> Outcome:
         import aiosmtplib  # noqa: PLC0415 - a gateway that sends no mails does not wait for it
 
+        try:
+            message = self._message(to, letter, notice_id)
+        except ValueError:  # one mail that cannot be written is not to hold up the others
+            return Outcome(NoticeState.FAILED, "unwritable")
         client, let_in = self._client(aiosmtplib.SMTP), False
         try:
             async with client:
@@ -85,13 +91,20 @@ class Mailer:
     def _message(self, to: str, letter: Letter, notice_id: str) -> bytes:
         message = EmailMessage(policy=_POLICY)
         message["From"] = self._sender
-        message["To"] = to
-        message["Subject"] = letter.subject
+        # An address is read like any other header. The server is told it as it is.
+        message["To"] = _UNDISCLOSED if _WORD in to else to
+        message["Subject"] = _without_words(letter.subject)
         message["Message-ID"] = f"<{notice_id}@{self._sender.rpartition('@')[2]}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday answers it
         message.set_content(letter.text)
         message.add_alternative(letter.html, subtype="html")
         return message.as_bytes()
+
+
+def _without_words(text: str) -> str:
+    """A text for a header in which nothing is an encoded word: whoever chose a name would have it read as another, and
+    what its bytes mean could break the header."""
+    return text.replace(_WORD, "= ?")
 
 
 def _secret(file: Path) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PREFIX: Final = "whsec_"
 _LEAST_SECRET: Final = 24  # bytes, and at most 64: Standard Webhooks, "Symmetric"
 _SECONDS: Final = 15.0  # for one notice, from the name to the answer
-_ANSWER_BYTES: Final = 4096  # of an answer that are read away; what it says does not matter
+_ANSWER_BYTES: Final = 4096  # of an answer that are held until the connection is closed; nobody reads them
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -64,13 +64,14 @@ class WebhookSender:
         try:
             async with asyncio.timeout(_SECONDS), self._session(refused) as session:
                 answer = await session.post(self._settings.url, data=body, headers=headers, allow_redirects=False)
-                await answer.content.read(_ANSWER_BYTES)
+                # The status is the whole answer: a body that breaks off, or never ends, does not make it another.
+                outcome = _outcome(answer.status)
                 answer.close()
         except TimeoutError:
             return Outcome(NoticeState.WAITING, "timeout")
         except (aiohttp.ClientError, OSError):
             return Outcome(NoticeState.WAITING, "not_public" if refused else "connection")
-        return _outcome(answer.status)
+        return outcome
 
     def _session(self, refused: list[str]) -> "aiohttp.ClientSession":
         import aiohttp  # noqa: PLC0415 - of the settings this module needs, most gateways have none
@@ -80,7 +81,13 @@ class WebhookSender:
         connector = aiohttp.TCPConnector(
             ssl=self._context, force_close=True, use_dns_cache=False, socket_factory=self._sockets(refused)
         )
-        return aiohttp.ClientSession(connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
+        return aiohttp.ClientSession(
+            connector=connector,
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            read_bufsize=_ANSWER_BYTES,
+        )
 
     def _sockets(self, refused: list[str]) -> Callable[[Any], socket.socket]:
         """Makes sockets, for addresses that are allowed only; the others are added to `refused`."""

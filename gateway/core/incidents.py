@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from itertools import accumulate
 from typing import Any, Final
 
 import orjson
@@ -121,7 +120,7 @@ def report(snapshot: Snapshot, told: LeakReport, who: Who) -> Changes:
             before,
             proven=before.proven or told.proven,
             ended=before.ended or ends,
-            sightings=_first((*before.sightings, *seen)),
+            sightings=_bounded((*before.sightings, *seen)),
             count=before.count + len(seen),
         )
     news = before is None or (before.state is not IncidentState.OPEN and (ends or (told.proven and not before.proven)))
@@ -231,7 +230,7 @@ def _opened(snapshot: Snapshot, told: LeakReport, seen: tuple[Sighting, ...], wh
         proven=told.proven,
         ended=ended,
         reporter=who.actor,
-        sightings=_first(seen),
+        sightings=_bounded(seen),
         count=len(seen),
         last_used_at=told.last_used_at,
         requests=tuple(told.requests.get(day, 0) for day in range(today - DAYS + 1, today + 1)),
@@ -240,10 +239,16 @@ def _opened(snapshot: Snapshot, told: LeakReport, seen: tuple[Sighting, ...], wh
     )
 
 
-def _first(sightings: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
-    """As many of them as are kept."""
-    sizes = accumulate(len(orjson.dumps(asdict(each))) for each in sightings[:MOST_SIGHTINGS])
-    return sightings[: sum(size <= MOST_BYTES for size in sizes)]
+def _bounded(sightings: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
+    """The first of them, as many as are kept; a long one does not keep out the short ones behind it."""
+    kept: list[Sighting] = []
+    room = MOST_BYTES
+    for sighting in sightings:
+        size = len(orjson.dumps(sighting)) + 1
+        if size <= room and len(kept) < MOST_SIGHTINGS:
+            kept.append(sighting)
+            room -= size
+    return tuple(kept)
 
 
 def _end(snapshot: Snapshot, told: LeakReport, who: Who) -> Changes:

@@ -29,11 +29,19 @@ class Advice:
     command: str | None
 
 
-def advice_for(key: KeyRecord, uses: Mapping[tuple[int, str], int], last_used: int | None, now: int) -> Advice | None:
+def knows_idle(noted_since: int | None, now: int) -> bool:
+    """Whether use has been noted for long enough to tell that a key was not used."""
+    return noted_since is not None and now - noted_since >= IDLE_DAYS * DAY
+
+
+def advice_for(
+    key: KeyRecord, uses: Mapping[tuple[int, str], int], last_used: int | None, noted_since: int | None, now: int
+) -> Advice | None:
     """What is advised for a key that works; None where it uses what it holds, or too little is known of it.
 
     `uses` are counts by day and scope. They tell of the time since the first of them: a key may be older than the
-    counting. A key with a successor is on its way out, and nothing is advised for it.
+    counting. That there are none tells something only of the time in which use was noted at all. A key with a successor
+    is on its way out, and nothing is advised for it.
     """
     if not works(key, now) or key.successor is not None:
         return None
@@ -41,7 +49,7 @@ def advice_for(key: KeyRecord, uses: Mapping[tuple[int, str], int], last_used: i
     seen = [day for day, _ in uses]
     days = min(today - min(seen) + 1, EVIDENCE_DAYS) if seen else 0
     touched = max(key.created_at, last_used or 0, max(seen, default=0) * DAY)
-    if now - touched >= IDLE_DAYS * DAY:
+    if knows_idle(noted_since, now) and now - touched >= IDLE_DAYS * DAY:
         scopes = tuple(sorted(key.scopes))
         return Advice(key, days, (), scopes, True, last_used, f"gateway keys revoke {key.id}")
     taken = {what for day, what in uses if day > today - EVIDENCE_DAYS}

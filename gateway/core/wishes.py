@@ -23,6 +23,7 @@ _EMAIL: Final = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)+\Z"
 )
+_ENCODED_WORD: Final = re.compile(r"=\?[^?]+\?[bBqQ]\?")  # RFC 2047 2: programs read another address in it, or several
 # What would break a line of a list (control characters, line and paragraph separators), cannot be written (surrogates),
 # or makes a name read as another: the embeddings, overrides and isolates of the bidirectional algorithm (UAX 9, 2).
 _BREAKING: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -80,7 +81,7 @@ def user_faults(user_id: str | None, external_id: str | None) -> Iterator[str]:
 
 def email_faults(email: str) -> Iterable[str]:
     """What is wrong with a developer's address."""
-    good = len(email) <= LONGEST_EMAIL and _EMAIL.match(email)
+    good = len(email) <= LONGEST_EMAIL and _EMAIL.match(email) and not _ENCODED_WORD.search(email)
     return () if good else ("That is no e-mail address like name@example.com.",)
 
 

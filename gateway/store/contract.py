@@ -159,6 +159,10 @@ class Store(Protocol):
     async def last_used(self, key_ids: Sequence[str]) -> dict[str, int]:
         """When these keys were last used, as far as it was noted."""
 
+    async def noted_since(self) -> int | None:
+        """The first use that was noted, of any key; None while none is known. What a store has lost, with the notes, it
+        is not known to have had."""
+
     async def note_uses(self, uses: Mapping[Use, int]) -> None:
         """Add to the counts of what keys were used for. Days older than `USE_DAYS` are forgotten."""
 

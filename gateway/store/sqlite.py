@@ -222,6 +222,10 @@ class SqliteStore:
         """When these keys were last used, as far as it was noted."""
         return await self._used.read(key_ids)
 
+    async def noted_since(self) -> int | None:
+        """The first use that was noted."""
+        return await self._used.since()
+
     async def note_uses(self, uses: Mapping[Use, int]) -> None:
         """Add to the counts of what keys were used for."""
         await self._used.note_uses(uses)

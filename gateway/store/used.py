@@ -22,13 +22,16 @@ _TABLE: Final = "CREATE TABLE last_used (id TEXT PRIMARY KEY, used_at INTEGER NO
 _NOTE: Final = "INSERT INTO last_used VALUES (?, ?) ON CONFLICT DO UPDATE SET used_at = max(used_at, excluded.used_at)"
 _READ: Final = "SELECT id, used_at FROM last_used WHERE id IN (SELECT value FROM json_each(?))"
 
-
-_USES_TABLE: Final = """
+# A file of the version before has none of these.
+_TABLES: Final = """
+    CREATE TABLE IF NOT EXISTS noted (one INTEGER PRIMARY KEY CHECK (one = 1), since INTEGER NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS uses (
         key_id TEXT NOT NULL, day INTEGER NOT NULL, what TEXT NOT NULL, count INTEGER NOT NULL,
         PRIMARY KEY (key_id, day, what)
     ) STRICT, WITHOUT ROWID;
 """
+_BEGIN: Final = "INSERT INTO noted VALUES (1, ?) ON CONFLICT DO UPDATE SET since = min(since, excluded.since)"
+_SINCE: Final = "SELECT since FROM noted"
 _ADD_USE: Final = "INSERT INTO uses VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count"
 _USES: Final = "SELECT key_id, day, what, count FROM uses WHERE key_id IN (SELECT value FROM json_each(?))"
 _FORGET: Final = "DELETE FROM uses WHERE day <= ?"
@@ -41,20 +44,35 @@ class UsedFile:
         self.fault = ""
         self._store = store.resolve()
         self._path = self._store.with_name(f"{self._store.name}-used")
+        self._late: dict[str, int] = {}  # when keys were used while the file was at fault
         self._forgotten = 0  # the day on which old days were forgotten last
         self._database: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-used")
 
     async def note(self, used: Mapping[str, int]) -> None:
-        """Keep when each key was last used; it never moves back."""
-        noted = list(used.items())
+        """Keep when each key was last used; it never moves back. What cannot be kept now is kept with the next ones."""
+        if not used:
+            return
+        noted = {**self._late, **used}
+        self._late = noted
 
-        def note(database: sqlite3.Connection) -> None:
+        def note(database: sqlite3.Connection) -> bool:
             with transaction(database):
-                database.executemany(_NOTE, noted)
+                database.executemany(_NOTE, noted.items())
+                database.execute(_BEGIN, (min(noted.values()),))
+            return True
 
-        if noted:
-            await self._do(note, None)
+        if await self._do(note, False):
+            self._late = {}
+
+    async def since(self) -> int | None:
+        """The first use that was noted; None while none is known."""
+
+        def read(database: sqlite3.Connection) -> int | None:
+            row = database.execute(_SINCE).fetchone()
+            return None if row is None else int(row[0])
+
+        return await self._do(read, None)
 
     async def read(self, ids: Sequence[str]) -> dict[str, int]:
         """When these keys were last used, as far as that is known."""
@@ -112,7 +130,7 @@ class UsedFile:
             self._database = connect(self._path, mode="rw", patience=_PATIENCE)
             # Ten seconds of notes may be lost: not worth waiting for the disk each time.
             self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.execute(_USES_TABLE)  # a file of the version before has none
+            self._database.executescript(_TABLES)
         return self._database
 
     def _fill(self, database: sqlite3.Connection) -> None:

@@ -268,6 +268,13 @@ def test_advice(gateway: Typing, app: App) -> None:
     counts = {(busy, today - 9, REQUESTS): 2, (busy, today, REQUESTS): 1, (busy, today, "USER_READ"): 1}
     gateway.in_store(lambda store: store.note_uses(counts))
 
+    assert [each["id"] for each in gateway.told("keys", "advise", app.id)] == [busy]
+    assert "no use of any key has been noted yet" in gateway.typed("keys", "advise").stderr
+    gateway.in_store(lambda store: store.note_used({young: now - 29 * DAY}))
+    assert [each["id"] for each in gateway.told("keys", "advise", app.id)] == [busy]
+    assert "is not known before" in gateway.typed("keys", "advise").stderr
+    gateway.in_store(lambda store: store.note_used({young: now - 30 * DAY}))
+    assert gateway.typed("keys", "advise").stderr == ""
     told = {each["id"]: each for each in gateway.told("keys", "advise", app.id)}
 
     assert told.keys() == {busy, idle}

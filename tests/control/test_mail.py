@@ -123,6 +123,50 @@ async def test_a_server_that_lets_nobody_in() -> None:
         assert await mailer_to(sink).send(TO, trial(NOW), "5a") == Outcome(NoticeState.WAITING, "put_off", 530)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "=?utf-8?q?paid=0D=0ABcc:_eve@example.com?=",
+        "=?utf-8?b?cGFpZA==?=",
+        "=?x?y?z?=",
+        "==??=",
+        "é =?utf-8?q?paid?= é",
+    ],
+)
+async def test_a_name_is_never_decoded(name: str) -> None:
+    """A name would be read as another than it is, or no mail about the key be sent."""
+    async with smtp_server() as sink:
+        for letter in (
+            reminder(Mark.ONE_WEEK, APP, a_key(name), NOW),
+            leak(App(APP.id, name, "eu"), an_incident(name), name),
+        ):
+            assert await mailer_to(sink).send(TO, letter, "5a") == SENT
+            mail = sink.mails[TO].pop()
+            assert mail["Subject"].strip() == letter.subject.replace("=?", "= ?")
+            assert mail["Bcc"] is None
+            assert name in body_of(mail, "plain")
+
+
+@pytest.mark.parametrize("to", ["=?utf-8?q?eve?=@example.com", "=?utf-8?q?=0D=0ABcc=3A=20eve?=@example.com"])
+async def test_an_address_is_never_decoded(to: str) -> None:
+    """An address that was kept before such ones were refused would be shown as another, or stop the mails."""
+    async with smtp_server() as sink:
+        assert await mailer_to(sink).send(to, trial(NOW), "5a") == SENT
+        ((mail,),) = sink.mails.values()  # the server of this test decodes what it is told
+        assert mail["To"] == "undisclosed-recipients:;"
+        assert mail["Bcc"] is None
+
+
+async def test_a_mail_that_cannot_be_written() -> None:
+    """One notice that is at fault would end the telling of all others."""
+    async with smtp_server() as sink:
+        letter = Letter("a\nb", (), "trial", {})
+        assert await mailer_to(sink).send(TO, letter, "5a") == Outcome(NoticeState.FAILED, "unwritable")
+        letter = Letter("a", ("\ud800",), "trial", {})
+        assert await mailer_to(sink).send(TO, letter, "5a") == Outcome(NoticeState.FAILED, "unwritable")
+        assert sink.mails == {}
+
+
 NAMES = ['x"\r\nBcc: eve@example.com', "<b>bold</b>", "a\u2028b\u202ec", "https://evil.example/?a=1&b=2", "株式会社 🦜"]
 
 

@@ -1,13 +1,17 @@
 """Webhooks over real https: signed, to where the settings say and nowhere else."""
 
+import asyncio
 import base64
 import hmac
 import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from hashlib import sha256
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from gateway.control.letters import trial
 from gateway.control.webhooks import SecretInvalid, WebhookSender, is_allowed
@@ -76,6 +80,62 @@ async def test_what_the_receiver_says_is_what_comes_of_it(status: int, outcome: 
         hooks.statuses, hooks.headers = [status], {"Location": f"https://127.0.0.1:{hooks.port}/else"}
         assert await sender_to(hooks, secret).send(trial(NOW), "5a", NOW) == outcome
         assert len(hooks.came) == 1
+
+
+async def broken_off(response: web.StreamResponse) -> None:
+    """Less than was announced."""
+    await response.write(b"x")
+    raise ConnectionResetError
+
+
+async def no_gzip(response: web.StreamResponse) -> None:
+    """Something that cannot be decompressed."""
+    await response.write(b"\x1f\x8b\x08" + b"\xff" * 100)
+
+
+async def slow(response: web.StreamResponse) -> None:
+    """The first byte of a body, and no further one for longer than a notice may take."""
+    await response.write(b"x")
+    await asyncio.sleep(60)
+
+
+async def endless(response: web.StreamResponse) -> None:
+    """Bytes until nobody takes them."""
+    with suppress(ConnectionError):
+        while True:
+            await response.write(b"x" * 65_536)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (200, SENT),
+        (410, Outcome(NoticeState.FAILED, "refused", 410)),
+        (500, Outcome(NoticeState.WAITING, "put_off", 500)),
+    ],
+)
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (broken_off, {"Content-Length": "1000"}),
+        (no_gzip, {"Content-Encoding": "gzip"}),
+        (slow, {}),
+        (endless, {}),
+        (endless, {"Content-Encoding": "gzip"}),
+    ],
+)
+async def test_the_status_is_the_answer(
+    status: int,
+    outcome: Outcome,
+    body: Callable[[web.StreamResponse], Awaitable[None]],
+    headers: dict[str, str],
+    secret: Path,
+) -> None:
+    """A receiver that has the notice would get it again and again, or fill our memory with what it says to it."""
+    async with hook_server() as hooks:
+        hooks.statuses, hooks.headers, hooks.body = [status], headers, body
+        async with asyncio.timeout(5):
+            assert await sender_to(hooks, secret).send(trial(NOW), "5a", NOW) == outcome
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"])

@@ -128,6 +128,19 @@ def test_repeats_are_one_incident(ledger: Ledger) -> None:
     assert (first.count, len(first.sightings)) == (150, 100)
 
 
+def test_sightings_have_a_bound_in_bytes(ledger: Ledger) -> None:
+    """A flood of long addresses would fill the store, or keep out the short ones behind them."""
+    long, short = Sighting("\x01" * 2048, "\x01" * 2048, "\x01" * 2048), SEEN[0]
+    incident = report(ledger, replace(told(), sightings=(long,) * 5 + (short,)))
+    assert (incident.count, len(incident.sightings)) == (6, 2)
+    assert incident.sightings[-1].url == short.url
+    for _ in range(20):
+        incident = report(ledger, replace(told(), sightings=(Sighting(url="a" * 2000),) * 5))
+    assert len(item_of(incident).text) <= incidents.MOST_BYTES + 1000
+    assert incident.count == 106
+    assert len(incident.sightings) > 10
+
+
 def test_what_was_used_before_is_told(ledger: Ledger) -> None:
     """Nobody could tell whether the key was abused before it ended."""
     today = ledger.now // DAY

@@ -208,6 +208,8 @@ def test_addresses(email: str) -> None:
         "ada@exa_mple.com",
         "ada@ex\u00e4mple.com",
         '"ada"@example.com',
+        "=?utf-8?q?ada?=@example.com",
+        "=?utf-8*en?B?YWRh?=@example.com",
         "Ada <ada@example.com>",
         "ada@example.com,bob@example.com",
         "x" * 243 + "@example.com",

@@ -230,6 +230,18 @@ async def check_a_tombstone_keeps_the_id_only(place: Place) -> None:
         assert list(seen.users) == ["5a00000000000000000000bb"]
 
 
+async def check_the_first_use_is_kept(place: Place) -> None:
+    """A key would be said not to be used, as nobody had noted its use so far."""
+    async with filled(place) as store, opened(place) as second:
+        assert await store.noted_since() is None
+        await store.note_used({})
+        assert await store.noted_since() is None
+        await store.note_used({KEY_ID: 1500, "7b000000000000c1": 1400})
+        await second.note_used({KEY_ID: 2000})
+        assert await store.noted_since() == await second.noted_since() == 1400
+        assert await second.last_used([KEY_ID]) == {KEY_ID: 2000}
+
+
 async def check_uses_are_added_up(place: Place) -> None:
     """Nobody could tell which scopes of a key are used, or how often a leaked one was."""
     other = f"{KEY_ID[:2]}ffffffffffffff"

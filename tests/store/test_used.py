@@ -130,3 +130,33 @@ def _give_away(path: Path) -> None:
 def _somebody() -> tuple[int, int]:
     """Another owner, where files can be given away."""
     return (65534, 65534) if os.getuid() == 0 else (os.getuid(), os.getgid())
+
+
+async def test_lost_notes_begin_anew(path: Path) -> None:
+    """Keys in use would be said not to be used, once the file with the notes was removed."""
+    store = await _filled(path)
+    await store.note_used({KEY_ID: 1400})
+    assert await store.noted_since() == 1400
+    await store.close()
+    for file in path.parent.glob(f"{USED}*"):
+        file.unlink()
+    store = open_store(f"sqlite:///{path}")
+    assert await store.noted_since() is None
+    await store.note_used({KEY_ID: 1600})
+    assert await store.noted_since() == 1600
+    await store.close()
+
+
+async def test_notes_of_a_file_at_fault_are_kept_for_later(path: Path) -> None:
+    """A key in use would be said not to be used, as a disk was full for a moment."""
+    store = await _filled(path)
+    used = path.with_name(USED)
+    used.mkdir()
+    await store.note_used({KEY_ID: 1400})
+    assert await store.noted_since() is None
+    assert store.warnings()
+    used.rmdir()
+    await store.note_used({"5a01": 1500})
+    assert await store.last_used([KEY_ID, "5a01"]) == {KEY_ID: 1400, "5a01": 1500}
+    assert await store.noted_since() == 1400
+    await store.close()

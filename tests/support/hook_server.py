@@ -1,7 +1,7 @@
 """A receiver of webhooks: https on loopback, which keeps what it was sent and answers to order."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +21,18 @@ class Hooks:
     came: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    body: Callable[[web.StreamResponse], Awaitable[None]] | None = None  # writes the answers' bodies
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Take what is sent."""
         self.came.append(({name.lower(): value for name, value in request.headers.items()}, await request.read()))
-        return web.Response(status=self.statuses.pop(0) if self.statuses else 204, headers=self.headers)
+        status = self.statuses.pop(0) if self.statuses else 204
+        if self.body is None:
+            return web.Response(status=status, headers=self.headers)
+        response = web.StreamResponse(status=status, headers=self.headers)
+        await response.prepare(request)
+        await self.body(response)
+        return response
 
 
 @asynccontextmanager

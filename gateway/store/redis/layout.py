@@ -18,6 +18,7 @@ Everything of an app lies under its slot tag, the first two hex digits of its id
     {ab}:seals               list of seals
     {ab}:chains              set of the names of imported chains; each has lists of its own, with its name at the end
     {ab}:lease:<name>        who does alone what the name says
+    {00}:noted               hash from 'since' to minus the first use that was noted; it only rises
     {ab}:rights              for a moment, what it is tried on whether the user may write
 
 and, under the tag of an id's own first two digits, which for those that we mint is that of the app,
@@ -88,6 +89,11 @@ def rights_key(tag: str) -> str:
 def uses_key(key_id: str) -> str:
     """Where the counts lie of what a key was used for."""
     return f"{{{tag_of(key_id)}}}:uses:{key_id}"
+
+
+def noted_key() -> str:
+    """Where it lies when the first use was noted."""
+    return f"{{{TAGS[0]}}}:noted"
 
 
 def item_key(tag: str, kind: ItemKind, item_id: str) -> str:

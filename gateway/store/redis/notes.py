@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from gateway.store.contract import USE_DAYS, StoreUnavailable, Use
 from gateway.store.redis.draft import KEPT_AFTER_END
-from gateway.store.redis.layout import TAGS, owners_key, tag_of, used_key, uses_key
+from gateway.store.redis.layout import TAGS, noted_key, owners_key, tag_of, used_key, uses_key
 from gateway.store.redis.lists import pieces
 from gateway.store.redis.nodes import Nodes
 from gateway.store.redis.scripts import COUNT, RAISE, SWEEP, Argument, Script
@@ -14,6 +14,7 @@ from gateway.store.redis.scripts import COUNT, RAISE, SWEEP, Argument, Script
 TOGETHER: Final = 100  # keys whose counts are written or read together
 SWEPT: Final = 5_000  # items that are forgotten at most
 PIECE: Final = 1_000  # and in one step, some milliseconds of a server's time
+_SINCE: Final = "since"
 _SECONDS: Final = (USE_DAYS + 1) * 24 * 60 * 60
 
 
@@ -22,16 +23,23 @@ class Notes:
 
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
+        self._late: dict[str, int] = {}  # when keys were used while the store was away
 
     async def note_used(self, used: Mapping[str, int]) -> None:
-        """Keep when keys were last used, as far as the store answers."""
+        """Keep when keys were last used; what the store does not take now is kept with the next ones."""
+        if not used:
+            return
+        noted = {**self._late, **used}
+        self._late = noted  # as far as it is not taken; to say it twice changes nothing
         by_tag: dict[str, list[str | int]] = {}
-        for key_id, at in used.items():
+        for key_id, at in noted.items():
             by_tag.setdefault(tag_of(key_id), []).extend((key_id, at))
         with suppress(StoreUnavailable):
             for tag, values in by_tag.items():
                 for some in pieces(values, 1000):
                     await self._nodes.write(tag, RAISE, used_key(tag), list(some))
+            await self._nodes.write(TAGS[0], RAISE, noted_key(), [_SINCE, -min(noted.values())])
+            self._late = {}
 
     async def last_used(self, key_ids: Sequence[str]) -> dict[str, int]:
         """When keys were last used, as far as it was noted and the store answers."""
@@ -45,6 +53,14 @@ class Notes:
                 with self._nodes.reading(tag):
                     found |= {key_id: int(at) for key_id, at in zip(ids, times, strict=True) if at is not None}
         return found
+
+    async def noted_since(self) -> int | None:
+        """The first use that was noted, as far as the store answers."""
+        with suppress(StoreUnavailable):
+            (at,) = await self._nodes.read(TAGS[0], [("HGET", noted_key(), _SINCE)])
+            with self._nodes.reading(TAGS[0]):
+                return None if at is None else -int(at)
+        return None
 
     async def note_uses(self, uses: Mapping[Use, int]) -> None:
         """Add to the counts of what keys were used for, as far as the store answers."""

@@ -152,6 +152,10 @@ class RedisStore:
         """When keys were last used."""
         return await self._notes.last_used(key_ids)
 
+    async def noted_since(self) -> int | None:
+        """The first use that was noted."""
+        return await self._notes.noted_since()
+
     async def note_uses(self, uses: Mapping[Use, int]) -> None:
         """Add to the counts of what keys were used for."""
         await self._notes.note_uses(uses)

@@ -1,5 +1,6 @@
 """Items that are over are forgotten, a little at a time; what keys were used for is counted, and forgotten in time."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ from gateway.core.ledger import Item, ItemKind
 from gateway.core.wishes import DAY
 from gateway.store.contract import REQUESTS, USE_DAYS
 from gateway.store.redis.draft import FORGOTTEN
-from gateway.store.redis.layout import items_key, owners_key, uses_key
+from gateway.store.redis.layout import items_key, noted_key, owners_key, uses_key
 from gateway.store.redis.notes import PIECE, SWEPT
 from gateway.store.redis.store import RedisStore
 from tests.store.acts import do, look
@@ -87,6 +88,23 @@ async def test_counts_go_with_the_last_day_of_use(own: Servers, store: RedisStor
     days = {day for _, day, _ in await store.uses([KEY_ID])}
     assert days == set(range(101, 101 + USE_DAYS))
     assert USE_DAYS * 86_400 < server.run("TTL", uses_key(KEY_ID)) <= (USE_DAYS + 1) * 86_400
+
+
+async def test_what_was_used_while_the_store_was_away_is_noted_later(own: Servers) -> None:
+    """A key in use would be said not to be used, as the store was away for a moment."""
+    async with filled_at(own.url, HASTY) as store:
+        own.primaries[0].freeze()
+        await store.note_used({KEY_ID: 1400, "5a01": 1450})
+        assert await store.noted_since() is None
+        own.primaries[0].thaw()
+        async with asyncio.timeout(20):
+            while await store.noted_since() is None:  # until it is connected again
+                await asyncio.sleep(0.01)
+                await store.note_used({KEY_ID: 1500})
+        assert await store.last_used([KEY_ID, "5a01"]) == {KEY_ID: 1500, "5a01": 1450}
+        assert await store.noted_since() == 1450
+        own.primaries[0].run("SET", noted_key(), "foreign")
+        assert await store.noted_since() is None
 
 
 async def test_what_a_key_was_used_for_is_nobodys_trouble(own: Servers) -> None:
