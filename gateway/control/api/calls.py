@@ -1,6 +1,7 @@
 """A call of the API: what its handler knows, and the one way in which a handler changes anything."""
 
 import hashlib
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -29,9 +30,11 @@ R = TypeVar("R")
 Ids = Mapping[str, str]
 Record = Callable[[Snapshot, Ids], BaseModel]
 Answer = Callable[[Snapshot, Changes], BaseModel]
+Place = tuple[str | int, ...]  # where something stands in a list
 
 SOURCE: Final = "api"
 
+_USE: Final = re.compile(r'@[^"@]*"\Z')
 _HELD: Final = 5_000  # of a list at once; five of the longest pages
 
 
@@ -67,8 +70,28 @@ def tagged(model: BaseModel) -> Reply:
 
 
 def tag_of(body: bytes) -> str:
-    """The strong ETag of a record: two that are alike have the same, and no others."""
-    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    """The strong ETag of a record: two that are alike have the same, and no others.
+
+    When it was last used stands at its end by itself: a record that is only used more goes on to match.
+    """
+    record = orjson.loads(body)
+    last_used = record.pop("last_used_at", None)
+    digest = hashlib.sha256(orjson.dumps(record)).hexdigest()[:32]
+    return f'"{digest}"' if last_used is None else f'"{digest}@{last_used}"'
+
+
+def _without_use(tag: str) -> str:
+    """The ETag of the same record, had it never been used."""
+    return _USE.sub('"', tag)
+
+
+def showing(record: Record) -> Callable[["Call"], Awaitable[Reply]]:
+    """A handler that shows a record as it was when the call was let in, with its ETag."""
+
+    async def show(call: Call) -> Reply:
+        return tagged(record(call.seen, call.ids))
+
+    return show
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +158,18 @@ class Call:
             raise outcome
 
     async def page(
-        self, found: AsyncIterator[T], place: Callable[[T], tuple[Any, ...]], model: Callable[[T], BaseModel]
+        self, found: AsyncIterator[T], place: Callable[[T], Place], model: Callable[[T], BaseModel]
     ) -> Reply:
-        """A part of a list that is ordered by `place`: whoever walks it meets all that is there from the first to the
-        last page, and nothing twice. Of a list of any length no more than some thousands are held."""
+        """The answer with the part of a list that is asked for."""
+        shown, last = await self.part(found, place)
+        return self.paged(map(model, shown), last)
+
+    async def part(self, found: AsyncIterator[T], place: Callable[[T], Place]) -> tuple[list[T], Place | None]:
+        """The part of a list, ordered by `place`, that is asked for, and the place after which it goes on, if it does.
+
+        Whoever walks the list meets all that is there from the first to the last page, and nothing twice. Of a list of
+        any length no more than some thousands are held.
+        """
         after, wanted = self.after(), self.query.limit + 1
         some: list[T] = []
         async for each in found:
@@ -148,14 +179,14 @@ class Call:
                 some = nsmallest(wanted, some, key=place)
         some = nsmallest(wanted, some, key=place)
         shown = some[: wanted - 1]
-        return self.paged(map(model, shown), place(shown[-1]) if len(some) == wanted else None)
+        return shown, place(shown[-1]) if len(some) == wanted else None
 
-    def after(self) -> tuple[str | int, ...] | None:
+    def after(self) -> Place | None:
         """The place from which on a list is asked for."""
         query: PageQuery = self.query
         return None if query.cursor is None else tuple(self.desk.cursors.read(query.cursor, self._list()))
 
-    def paged(self, items: Iterable[BaseModel], last: tuple[str | int, ...] | None) -> Reply:
+    def paged(self, items: Iterable[BaseModel], last: Place | None) -> Reply:
         """A part of a list that goes on after `last`, if it goes on."""
         cursor = None if last is None else self.desk.cursors.write(last, self._list())
         return Reply(orjson.dumps({"items": [item.model_dump(mode="json") for item in items], "next": cursor}))
@@ -243,7 +274,7 @@ class Errand:
         return decide
 
     def _require_unchanged(self, seen: Snapshot) -> None:
-        wanted = self._call.if_match
+        wanted = {_without_use(tag) for tag in self._call.if_match}
         if not wanted:
             return
         tag = self._tag(seen)

@@ -57,7 +57,7 @@ async def test_bodies(api: Managed, body: bytes, headers: Mapping[str, str], sta
     [
         ("GET", "/apps?limit=0", 400, "query/limit"),
         ("GET", "/apps?limit=1001", 400, "query/limit"),
-        ("GET", "/apps?limit=1&limit=2", 400, "query"),
+        ("GET", "/apps?limit=1&limit=2", 400, "query/limit"),
         ("GET", "/apps?token=x", 400, "query/token"),
         ("POST", "/developer-tokens?email=x", 400, "query/email"),
         ("GET", "/nowhere", 404, None),
