@@ -149,7 +149,7 @@ class Api:
         key = key_of(request, route)
         matches = _matches(request, route)
         body = b""
-        if route.body is not None or request.can_read_body:
+        if request.can_read_body or (route.body is not None and route.body_wanted):
             body = await body_of(request)
             # A body may take its time, and a token must not outlive its end by that.
             caller = await self._proven(request)
@@ -201,7 +201,7 @@ class Api:
                 raise invalid([("body", "must be left out: this route takes none")])
             return None
         try:
-            value = json_value(body)
+            value = json_value(body if route.body_wanted else body or b"{}")
         except Refused:
             sentence = "must be one JSON value that all parsers read alike (RFC 8259): UTF-8, no member twice"
             raise invalid([("body", sentence)]) from None

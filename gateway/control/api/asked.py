@@ -159,6 +159,15 @@ class RenameKey(Body):
     name: Name
 
 
+class DisableUser(Body):
+    """Which users may be disabled."""
+
+    unknown: bool = Field(
+        default=False,
+        description="Also a user who is not known here yet, because only another issuer's tokens (JWTs) name them.",
+    )
+
+
 class GrantRole(Body):
     """A role for a person."""
 

@@ -150,7 +150,7 @@ class _Schemas:
         )
         found = {_public(name): _renamed(_described(name, one)) for name, one in schema["$defs"].items()}
         self.definitions: dict[str, Any] = {name: found[name] for name in sorted(found)}
-        self._of = {model: _renamed(reference) for (model, _), reference in references.items()}
+        self._of: dict[Any, dict[str, Any]] = {model: _renamed(of) for (model, _), of in references.items()}
 
     def of(self, model: type[BaseModel]) -> Mapping[str, Any]:
         """What refers to a model."""
@@ -200,7 +200,7 @@ def _operation(row: Route, schemas: _Schemas) -> dict[str, Any]:
         operation["parameters"] = parameters
     if row.body is not None:
         content = {"application/json": {"schema": schemas.of(row.body)}}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": row.body_wanted, "content": content}
     operation["responses"] = _responses(row, schemas)
     return operation
 

@@ -29,7 +29,8 @@ PARAMETERS: Final[Mapping[str, str]] = {
 @dataclass(frozen=True, slots=True)
 class Route:
     """One method of one path. `operation` is what a generated client calls it, `summary` says it in a few words, and
-    `about` what else one should know; `ask` is what is looked at to let a call in, the record of the path with it."""
+    `about` what else one should know. `ask` is what is looked at to let a call in, the record of the path with it.
+    Without `body_wanted` the body may be left out."""
 
     method: str
     path: str
@@ -40,6 +41,7 @@ class Route:
     answer: type[BaseModel] | None = None
     status: int = 200
     body: type[Body] | None = None
+    body_wanted: bool = True
     query: type[Query] = Query
     ask: Callable[[Ids], Asked] | None = None
     record: Record | None = None

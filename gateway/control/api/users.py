@@ -1,13 +1,13 @@
 """Routes of SDK users."""
 
-from functools import partial
+from collections.abc import Awaitable
 
 from gateway.control.api import models
-from gateway.control.api.asked import PageQuery
+from gateway.control.api.asked import DisableUser, PageQuery
 from gateway.control.api.callers import Needs
-from gateway.control.api.calls import Answer, Call, Ids, Reply, showing
+from gateway.control.api.calls import Answer, Call, Errand, Ids, Reply, showing
 from gateway.control.api.routes import Route
-from gateway.core.ledger import ActReason, ActRefused, Asked, Changes, Snapshot
+from gateway.core.ledger import ActReason, ActRefused, Asked, Changes, Done, Snapshot
 from gateway.core.records import User
 
 
@@ -50,11 +50,21 @@ async def _list(call: Call) -> Reply:
     return await call.page(call.desk.store.users(call.app_id), lambda user: (user.id,), _shown)
 
 
-async def _switch(call: Call, *, disabled: bool) -> Reply:
-    changed = await call.change(
-        lambda errand: call.keeper(errand).switch_user(call.app_id, call.ids["user"], disabled=disabled), _answer(call)
-    )
-    return changed.reply()
+async def _disable(call: Call) -> Reply:
+    asked: DisableUser = call.body
+    return await _switch(call, disabled=True, unknown_too=asked.unknown)
+
+
+async def _enable(call: Call) -> Reply:
+    return await _switch(call, disabled=False, unknown_too=False)
+
+
+async def _switch(call: Call, *, disabled: bool, unknown_too: bool) -> Reply:
+    def switch(errand: Errand) -> Awaitable[Done]:
+        user_id = call.ids["user"]
+        return call.keeper(errand).switch_user(call.app_id, user_id, disabled=disabled, unknown_too=unknown_too)
+
+    return (await call.change(switch, _answer(call))).reply()
 
 
 async def _end_tokens(call: Call) -> Reply:
@@ -105,11 +115,14 @@ ROUTES = (
         "disableUser",
         "Disable a user",
         Needs.KEEPS,
-        partial(_switch, disabled=True),
+        _disable,
         models.User,
+        body=DisableUser,
+        body_wanted=False,
         ask=_ask,
         record=_record,
-        about="From the next request on, none of the user's tokens is let through.",
+        about="From the next request on, none of the user's tokens is let through. With `unknown` this works for users,"
+        " too, whom only another issuer's tokens name.",
     ),
     Route(
         "POST",
@@ -117,7 +130,7 @@ ROUTES = (
         "enableUser",
         "Enable a user",
         Needs.KEEPS,
-        partial(_switch, disabled=False),
+        _enable,
         models.User,
         ask=_ask,
         record=_record,
