@@ -11,7 +11,7 @@ from gateway.control.api.routes import Route
 from gateway.core.incidents import Incident, Subject, incident_id, no_incident, the_incident
 from gateway.core.ledger import ActReason, ActRefused, Asked, Changes, ItemKind, Snapshot
 from gateway.core.sightings import sighting
-from gateway.keys.leaks import LeakDesk
+from gateway.keys.leaks import LeakDesk, with_later_notes
 
 _PIECE = 100  # incidents whose keys' uses are asked for at once: 90 days of a handful of scopes each
 
@@ -37,7 +37,7 @@ async def _with_use(call: Call, incidents: Sequence[Incident]) -> list[tuple[Inc
     """The incidents, each with what was noted of its key's use before, and how often the key was refused since."""
     desk, found = _desk(call), []
     for first in range(0, len(incidents), _PIECE):
-        piece = await desk.brought_up(incidents[first : first + _PIECE])
+        piece = await with_later_notes(call.desk.store, incidents[first : first + _PIECE])
         refused = await desk.refused_since(piece)
         found += [(incident, refused[incident.id]) for incident in piece]
     return found

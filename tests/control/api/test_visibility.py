@@ -20,6 +20,7 @@ BODIES: Final[Mapping[tuple[str, str], object]] = {
     ("POST", "/apps/{app}/keys"): {"name": "n", "scopes": ["USER_READ"]},
     ("PATCH", "/apps/{app}/keys/{key}"): {"name": "n"},
     ("POST", "/apps/{app}/keys/{key}/rotate"): {},
+    ("POST", "/apps/{app}/users/{user}/disable"): {},
     ("POST", "/apps/{app}/developers"): {"email": "new@example.com"},
     ("POST", "/apps/{app}/leak-reports"): {"id": "0" * 16},
     ("POST", "/leak-reports"): {"token": "x"},

@@ -14,7 +14,8 @@ from tests.support.managing import DEVELOPER, OPERATOR, Managed
 
 # How pydantic says it: "Input should be a valid string", "Extra inputs are not permitted", "Field required" ...
 FOREIGN: Final = re.compile(
-    r"should|Extra inputs|Field required|Value error|Unable to|permitted|valid (string|list|integer|boolean|dictionary)",
+    r"should|Extra inputs|Field required|Value error|Unable to|permitted"
+    r"|valid (string|list|integer|boolean|dictionary)",
     re.IGNORECASE,
 )
 WRONG: Final[list[Any]] = [
@@ -44,7 +45,7 @@ async def test_no_words_of_a_library_about_a_body(api: Managed, row: Route) -> N
     seen = []
     for body in bodies:
         answer = await api.ask(OPERATOR, row.method, path, b"null" if body is None else body)
-        if "faults" in answer.json:
+        if answer.text and "faults" in answer.json:  # a report of a text that is no credential is taken too
             seen += told(answer.json)
     assert "must be an object, not null" in seen
     assert f"is not a member here; known are {', '.join(row.body.model_fields)}" in seen
