@@ -92,6 +92,7 @@ _ANSWER_HEADERS: Final[Mapping[str, str]] = {
     "ETag": "Changes whenever the record does.",
     "Idempotent-Replayed": "`true` if the request had been answered before.",
     "X-Gateway-Replicated": "`false` if a replica of the store did not confirm the change in time.",
+    "Allow": "The methods that the path takes.",
     "WWW-Authenticate": "The scheme that is wanted: Bearer.",
     "Retry-After": "Seconds after which to try again.",
 }
@@ -279,6 +280,8 @@ def _problem(status: int, schemas: _Schemas) -> dict[str, Any]:
     names = ["X-Request-Id"]
     if status == HTTPStatus.UNAUTHORIZED:
         names.append("WWW-Authenticate")
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        names.append("Allow")
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         names.append("Retry-After")
     lines = [f"* `{code.value}`: {sentence}" for code, sentence in codes.items()]
@@ -298,13 +301,13 @@ def _statuses(rows: Sequence[Route]) -> list[int]:
 
 
 def _refusals(row: Route) -> set[int]:
-    refused = {400, 401, 500, 503}
+    refused = {400, 401, 405, 500, 503}  # 405 for other methods of its path, which have no place of their own
     if row.segments != ("apps",) and row.parameters:
         refused.add(404)
     if row.needs in {Needs.KEEPS, Needs.RUNS} or (row.needs is Needs.ANYBODY and row.body is not None):
         refused.add(403)
     if row.body is not None:
-        refused |= {408, 413, 415, 422}
+        refused |= {408, 413, 415, 417, 422}
     if row.keyed:
         refused |= {409, 422}
     if row.record is not None and row.method != "GET":

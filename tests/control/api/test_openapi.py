@@ -57,7 +57,7 @@ def test_every_operation_says_what_it_does_and_for_whom(operation: dict[str, Any
     assert "For " in operation["description"]
     assert {tag["name"] for tag in DOCUMENT["tags"]} >= set(operation["tags"]) != set()
     assert all(parameter["description"] for parameter in operation.get("parameters", []))
-    assert {"400", "401", "500", "503"} < set(operation["responses"])
+    assert {"400", "401", "405", "500", "503"} < set(operation["responses"])
     problems = DOCUMENT["components"]["responses"]
     for status, answer in operation["responses"].items():
         if "$ref" in answer:
@@ -67,6 +67,21 @@ def test_every_operation_says_what_it_does_and_for_whom(operation: dict[str, Any
             assert f"`{content['example']['code']}`: " in named["description"]
         else:
             assert answer["description"]
+
+
+def test_every_header_that_is_answered_is_described() -> None:
+    """A generated client would drop the id of a request, or when to try again."""
+    problems = DOCUMENT["components"]["responses"]
+    assert all("X-Request-Id" in problem["headers"] for problem in problems.values())
+    named = {name: set(problem["headers"]) - {"X-Request-Id"} for name, problem in problems.items()}
+    assert {name: headers for name, headers in named.items() if headers} == {
+        "Unauthorized": {"WWW-Authenticate"},
+        "MethodNotAllowed": {"Allow"},
+        "ServiceUnavailable": {"Retry-After"},
+    }
+    renames = DOCUMENT["paths"]["/api/v1/apps/{app}/keys/{key}"]["patch"]["responses"]["200"]["headers"]
+    assert set(renames) == {"X-Request-Id", "ETag", "X-Gateway-Replicated"}
+    assert all(header["description"] for header in DOCUMENT["components"]["headers"].values())
 
 
 @pytest.mark.parametrize("row", WITH_BODIES, ids=lambda row: row.operation)

@@ -65,6 +65,17 @@ async def test_the_life_of_a_user(either: Managed) -> None:
     assert (await either.ask(DEVELOPER, "POST", f"{unknown}/tokens")).status == 404
 
 
+async def test_a_user_of_another_issuer_is_disabled_before_any_request(either: Managed) -> None:
+    """A stolen device whose tokens another issuer makes could be stopped by no call of the API."""
+    path = f"/apps/{either.ours.id}/users/theirs%2F7"
+    assert (await either.ask(DEVELOPER, "POST", f"{path}/disable")).status == 404
+    assert (await either.ask(DEVELOPER, "POST", f"{path}/disable", {"unknown": False})).status == 404
+    disabled = await either.ask(DEVELOPER, "POST", f"{path}/disable", {"unknown": True})
+    assert (disabled.status, disabled.json["id"], disabled.json["disabled"]) == (200, "theirs/7", True)
+    assert (await either.ask(SPECTATOR, "GET", path)).json["disabled"] is True
+    assert (await either.ask(DEVELOPER, "POST", f"{path}/enable")).json["disabled"] is False
+
+
 async def test_an_app_is_made_and_given_to_people(either: Managed) -> None:
     """An operator could not hand an app over, nor take it from somebody with all that was shown."""
     app = (await either.ask(OPERATOR, "POST", "/apps", {"name": "new", "region": "us"})).json
