@@ -157,6 +157,7 @@ class Api:
             desk=await self._open_desk(),
             caller=caller,
             needs=route.needs,
+            path=route.path,
             ids=ids,
             seen=seen,
             body=self._checked(route, body),

@@ -98,12 +98,14 @@ def showing(record: Record) -> Callable[["Call"], Awaitable[Reply]]:
 class Call:
     """A request by somebody who was proven, to a route that is theirs to ask; well-formed, and its model checked.
 
-    `seen` is what the route's record and the caller's role looked like when it was let in.
+    `path` is the route's, with names in braces; `seen` is what the route's record and the caller's role looked like
+    when it was let in.
     """
 
     desk: Desk
     caller: Caller
     needs: Needs
+    path: str
     ids: Ids
     seen: Snapshot
     body: Any = None
@@ -192,8 +194,9 @@ class Call:
         return Reply(orjson.dumps({"items": [item.model_dump(mode="json") for item in items], "next": cursor}))
 
     def _list(self) -> str:
+        # With the path: lists that are asked for alike, as users and developers are, are not the same list.
         query = self.query.model_dump(mode="json", exclude={"limit", "cursor"})
-        return orjson.dumps([self.caller.actor, type(self.query).__name__, dict(self.ids), query]).decode()
+        return orjson.dumps([self.caller.actor, self.path, dict(self.ids), query]).decode()
 
     def _entropy(self, size: int) -> bytes:
         # A new app's id begins as its Idempotency-Key says, where a repeat will look. All other ids begin as their

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import pytest
 
+from gateway.control.api.asked import PageQuery
+from gateway.control.api.table import ROWS
 from gateway.core.ledger import Act, Asked, Changes
 from gateway.core.notices import Channel, Mark, Notice, NoticeState, Wanted, item_of
 from gateway.core.people import developer_id
@@ -189,6 +191,23 @@ async def test_a_cursor_is_good_for_its_own_list_and_caller(api: Managed) -> Non
     ]:
         answer = await api.ask(who, "GET", wrong)
         assert (answer.status, answer.json["faults"][0]["place"]) == (400, "query/cursor"), wrong
+
+
+async def test_a_cursor_is_good_for_no_other_list_of_the_app(api: Managed) -> None:
+    """Somebody would go on in a list from a place that is none there, and take its end for all that there is."""
+    lists = {row.path.partition("{app}")[2] for row in ROWS if issubclass(row.query, PageQuery)} - {""}
+    assert {"/keys", "/users", "/developers", "/advice", "/reminders", "/incidents", "/history"} <= lists
+    for _ in range(2):
+        await api.make_key()
+        await api.keeper.create_user_token(api.ours.id)
+    for kind in ("/keys", "/users", "/developers", "/history"):
+        cursor = (await api.ask(DEVELOPER, "GET", f"/apps/{api.ours.id}{kind}?limit=1")).json["next"]
+        assert cursor
+        for other in lists:
+            answer = await api.ask(DEVELOPER, "GET", f"/apps/{api.ours.id}{other}?cursor={cursor}")
+            assert answer.status == (200 if other == kind else 400), (kind, other)
+            if other != kind:
+                assert (answer.code, answer.json["faults"][0]["place"]) == ("request_invalid", "query/cursor")
 
 
 # Tokens
