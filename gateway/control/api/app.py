@@ -147,7 +147,7 @@ class Api:
         seen = await self._admit(route, caller, ids)
         query = query_of(request, route)
         key = key_of(request, route)
-        matches = _matches(request, route)
+        wanted, unwanted = _tags(request, route, "If-Match"), _tags(request, route, "If-None-Match")
         body = b""
         if request.can_read_body or (route.body is not None and route.body_wanted):
             body = await body_of(request)
@@ -165,7 +165,8 @@ class Api:
             record=route.record,
             repeat=_repeat(caller, key, route, ids, body),
             first_byte=tag_of(caller.actor, key) if key else b"",
-            if_match=matches,
+            if_match=wanted,
+            if_none_match=unwanted,
         )
         try:
             reply = await self._once(route, call)
@@ -276,11 +277,11 @@ def _plain(status: int, body: bytes, reply: Reply) -> web.Response:
     return response
 
 
-def _matches(request: web.Request, route: Route) -> frozenset[str]:
-    """What the record has to be for it to be changed; nothing where that is not asked for."""
-    tags = tags_of(request, "If-Match")
+def _tags(request: web.Request, route: Route, name: str) -> frozenset[str]:
+    """What the record has to be, or not to be, for it to be changed; nothing where that is not asked for."""
+    tags = tags_of(request, name)
     if tags and route.method != "GET" and route.record is None:
-        raise invalid([("header/If-Match", "must be left out: what this route changes has no ETag")])
+        raise invalid([(f"header/{name}", "must be left out: what this route changes has no ETag")])
     return tags
 
 

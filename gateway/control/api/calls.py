@@ -114,6 +114,7 @@ class Call:
     repeat: Repeat | None = None
     first_byte: bytes = b""
     if_match: frozenset[str] = frozenset()
+    if_none_match: frozenset[str] = frozenset()
 
     @property
     def app_id(self) -> str:
@@ -231,8 +232,8 @@ def _replicated(result: object) -> bool:
 
 
 class Errand:
-    """Adds to an act what every change by the API obeys, inside the act: the caller's role as it is then, `If-Match`,
-    and that a request which is sent again is not done again."""
+    """Adds to an act what every change by the API obeys, inside the act: the caller's role as it is then, `If-Match`
+    and `If-None-Match`, and that a request which is sent again is not done again."""
 
     def __init__(self, call: Call, answer: Answer) -> None:
         self.told = ""
@@ -268,6 +269,7 @@ class Errand:
     def _decide(self, act: Act) -> Callable[[Snapshot], Changes]:
         def decide(seen: Snapshot) -> Changes:
             self._require_unchanged(seen)
+            self._require_none(seen)
             changes = act.decide(seen)
             after = _after(seen, changes)
             self.told = self._answer(after, changes).model_dump_json()
@@ -283,6 +285,15 @@ class Errand:
         tag = self._tag(seen)
         if tag is None or ("*" not in wanted and tag not in wanted and tag != self._mine):
             raise ActRefused(ActReason.CHANGED_SINCE, "It has changed since.")
+
+    def _require_none(self, seen: Snapshot) -> None:
+        # RFC 9110, 13.1.2: by the weak comparison, and 412 for every method but GET and HEAD.
+        unwanted = {_without_use(tag.removeprefix("W/")) for tag in self._call.if_none_match}
+        if not unwanted:
+            return
+        tag = self._tag(seen)
+        if tag is not None and tag != self._mine and ("*" in unwanted or tag in unwanted):
+            raise ActRefused(ActReason.CHANGED_SINCE, "It is there, and as it was not to be.")
 
     def _tag(self, seen: Snapshot) -> str | None:
         if self._call.record is None:

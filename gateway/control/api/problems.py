@@ -124,7 +124,7 @@ _TABLE: Final[Mapping[Code, _Row]] = {
     Code.CHANGED_SINCE: _Row(
         HTTPStatus.PRECONDITION_FAILED,
         "Changed since",
-        "It is not what `If-Match` says, and nothing was done. Get it again, and decide anew.",
+        "It is not as `If-Match` or `If-None-Match` wants it, and nothing was done. Get it again, and decide anew.",
     ),
     Code.STORE_UNAVAILABLE: _Row(
         HTTPStatus.SERVICE_UNAVAILABLE,

@@ -132,6 +132,24 @@ async def test_a_change_to_what_has_changed_is_refused(either: Managed) -> None:
     assert (await either.ask(DEVELOPER, "POST", f"{path}/revoke", headers={"If-Match": "*"})).status == 200
 
 
+async def test_a_change_that_wants_no_such_record_is_refused(either: Managed) -> None:
+    """A change that was asked for unless the record is there, or is as it is, would be made all the same."""
+    key = await either.make_key()
+    path = f"/apps/{either.ours.id}/keys/{key['id']}"
+    tag = (await either.ask(DEVELOPER, "GET", path)).headers["ETag"]
+    for unwanted in ("*", tag, f"W/{tag}", f'"x", {tag}'):
+        for method, rest in (("PATCH", ""), ("POST", "/revoke")):
+            body = {"name": "new"} if method == "PATCH" else None
+            refused = await either.ask(DEVELOPER, method, path + rest, body, headers={"If-None-Match": unwanted})
+            assert (refused.status, refused.code) == (412, "changed_since"), (method, unwanted)
+    assert (await either.ask(DEVELOPER, "GET", path)).headers["ETag"] == tag
+    other = await either.ask(DEVELOPER, "PATCH", path, {"name": "new"}, headers={"If-None-Match": '"x"'})
+    assert (other.status, other.json["name"]) == (200, "new")
+    user = f"/apps/{either.ours.id}/users/unknown"
+    statuses = [(await either.ask(DEVELOPER, "DELETE", user, headers={"If-None-Match": "*"})).status for _ in range(2)]
+    assert statuses == [204, 412]
+
+
 # Lists
 
 

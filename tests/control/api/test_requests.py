@@ -114,6 +114,8 @@ async def test_no_body_of_a_stranger_is_asked_for(api: Managed) -> None:
         ({"If-Match": "x"}, 400, "header/If-Match"),
         ({"If-Match": '"a" "b"'}, 400, "header/If-Match"),
         ({"If-Match": '"a", W/"b"'}, 412, None),
+        ({"If-None-Match": "*"}, 412, None),
+        ({"If-None-Match": "x"}, 400, "header/If-None-Match"),
         ({"Expect": "the-best"}, 417, None),
     ],
 )
