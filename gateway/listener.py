@@ -1,7 +1,7 @@
 """aiohttp's application server for what is not the way of a request: the admin listener and the pretend upstream.
 
 aiohttp answers and logs a request that it cannot parse by quoting the offending line, token included. Here both are
-fixed texts.
+fixed texts. And it names itself and its version in every answer, which helps those who look for known holes alone.
 """
 
 import asyncio
@@ -35,6 +35,7 @@ class QuietRunner(web.AppRunner):
         head_seconds: float = HEAD_SECONDS,
     ) -> None:
         super().__init__(app, access_log=None, shutdown_timeout=shutdown_timeout)
+        app.on_response_prepare.append(_unnamed)
         self._cancel_handlers = cancel_handlers
         self._head_seconds = head_seconds
 
@@ -45,6 +46,17 @@ class QuietRunner(web.AppRunner):
         )
         quiet.head_seconds = self._head_seconds
         return quiet
+
+
+async def _unnamed(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.pop("Server", None)
+
+
+class _Unnamed(web.Response):
+    # No application prepares the answer to what is no request.
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        del self.headers["Server"]
 
 
 class _QuietServer(web.Server):
@@ -107,7 +119,7 @@ class _QuietHandler(web.RequestHandler):
         if status >= 500:
             _log.error("internal error", error=type(exc).__name__)
         text = _TEXTS.get(status, _BROKEN)
-        answer = web.Response(status=status, body=orjson.dumps({"message": text}), content_type="application/json")
+        answer = _Unnamed(status=status, body=orjson.dumps({"message": text}), content_type="application/json")
         answer.force_close()
         return answer
 

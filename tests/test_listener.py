@@ -32,6 +32,7 @@ async def test_malformed_requests(data: str, caplog: pytest.LogCaptureFixture) -
 
     assert b" 400 " in received.split(b"\r\n")[0]
     assert TOKEN[:24].encode() not in received
+    assert b"aiohttp" not in received
     assert "Bearer" not in caplog.text
 
 

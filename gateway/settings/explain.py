@@ -1,6 +1,7 @@
-"""Pydantic's findings in the words of this project."""
+"""Pydantic's findings in the words of this project: for settings, and for whatever else is checked by models."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -11,13 +12,26 @@ from gateway.settings.yaml_text import Location
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What a format calls a value with names in it, and no value."""
+
+    mapping: str
+    nothing: str
+
+
+YAML: Final = Format("a section", "empty")
+JSON: Final = Format("an object", "null")
+
+_MAPPINGS: Final = frozenset({"dict_type", "mapping_type", "model_attributes_type", "model_type"})
 _TYPES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "bool_type": "true or false",
         "float_type": "a number",
+        "int_from_float": "a whole number",
         "int_type": "a whole number",
-        "mapping_type": "a section",
-        "model_type": "a section",
+        "list_type": "a list",
         "path_type": "a path",
         "string_type": "text",
         "tuple_type": "a list",
@@ -25,24 +39,30 @@ _TYPES: Final[Mapping[str, str]] = MappingProxyType(
 )
 _FOUND: Final[Mapping[type, str]] = MappingProxyType(
     {
-        type(None): "empty",
         bool: "true or false",  # before int, which it is too
         int: "a number",
         float: "a decimal number",
         str: "text",
         list: "a list",
         tuple: "a list",
-        dict: "a section",
         date: "a date",
     }
 )
 _BOUNDS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "enum": "must be {expected}",
         "finite_number": "must be a finite number",
-        "greater_than": "must be more than {gt:g}",
-        "greater_than_equal": "must be at least {ge:g}",
-        "less_than_equal": "must be at most {le:g}",
+        "greater_than": "must be more than {gt}",
+        "greater_than_equal": "must be at least {ge}",
+        "int_parsing_size": "must be a whole number with fewer digits",
+        "less_than_equal": "must be at most {le}",
         "literal_error": "must be {expected}",
+        "string_pattern_mismatch": "must match {pattern}",
+        "string_too_long": "must have at most {max_length} characters",
+        "string_too_short": "must have at least {min_length} characters",
+        "string_unicode": "must be Unicode text",
+        "too_long": "must have at most {max_length} items",
+        "too_short": "must have at least {min_length} items",
         "value_error": "{error}",
     }
 )
@@ -55,10 +75,29 @@ def sentence(detail: "ErrorDetails", location: Location) -> str:
         return f"is not a setting; {suggestion(location)}"
     if kind == "missing":
         return f"is required. {description(location)}"
+    return wording(detail, YAML)
+
+
+def wording(detail: "ErrorDetails", form: Format) -> str:
+    """What is wrong with a value, to be read after its name. Never shows the value, and never what pydantic says."""
+    kind = detail["type"]
+    if kind in _MAPPINGS:
+        return f"must be {form.mapping}, not {_kind_of(detail['input'], form)}"
     if kind in _TYPES:
-        return f"must be {_TYPES[kind]}, not {_kind_of(detail['input'])}"
-    return _BOUNDS[kind].format_map(detail.get("ctx", {})) if kind in _BOUNDS else detail["msg"]
+        return f"must be {_TYPES[kind]}, not {_kind_of(detail['input'], form)}"
+    context = {name: _plain(value) for name, value in detail.get("ctx", {}).items()}
+    if kind in {"string_too_short", "too_short"} and context.get("min_length") == 1:
+        return "must not be empty"
+    return _BOUNDS.get(kind, "cannot be what it is").format_map(context)
 
 
-def _kind_of(value: object) -> str:
+def _plain(value: object) -> object:
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def _kind_of(value: object, form: Format) -> str:
+    if value is None:
+        return form.nothing
+    if isinstance(value, dict):
+        return form.mapping
     return next((words for kind, words in _FOUND.items() if isinstance(value, kind)), "another kind of value")

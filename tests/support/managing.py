@@ -47,6 +47,13 @@ class Told:
         return json.loads(self.text)
 
     @property
+    def but_for_its_id(self) -> tuple[int, dict[str, str], bytes]:
+        """All that it says, but the time of day and the id of the request."""
+        ref = self.headers["X-Request-Id"]
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in {"date", "x-request-id"}}
+        return self.status, headers, self.text.replace(ref.encode(), b"REF")
+
+    @property
     def code(self) -> str:
         """The code of a problem."""
         return str(self.json["code"])

@@ -1,17 +1,18 @@
 """The route of what keys could do without."""
 
+from gateway.control.api import models
 from gateway.control.api.asked import PageQuery
 from gateway.control.api.callers import Needs
 from gateway.control.api.calls import Call, Reply
-from gateway.control.api.models import AdviceTold, Page
 from gateway.control.api.routes import Route
 from gateway.core.least_privilege import Advice
 from gateway.keys.advising import advise
 
 
-def _told(advice: Advice) -> AdviceTold:
-    return AdviceTold(
-        key=advice.key.id,
+def _told(advice: Advice) -> models.Advice:
+    return models.Advice(
+        id=advice.key.id,
+        app=advice.key.app_id,
         name=advice.key.name,
         days=advice.days,
         used=list(advice.used),
@@ -31,10 +32,12 @@ ROUTES = (
     Route(
         "GET",
         "/apps/{app}/advice",
-        "Keys that nobody uses, and scopes that a key holds and does not use.",
+        "listAdvice",
+        "List what the keys of an app could do without",
         Needs.SEES,
         _list,
-        Page[AdviceTold],
+        models.Page[models.Advice],
         query=PageQuery,
+        about="Keys that nobody uses, and scopes that a key holds and does not use.",
     ),
 )

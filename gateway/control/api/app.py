@@ -4,7 +4,10 @@ Before it is known who asks nothing of the body is read, and nothing is said but
 """
 
 import secrets
+import time
+import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -24,6 +27,7 @@ from gateway.control.api.routes import PREFIX, Route, Routes
 from gateway.control.api.table import ROWS
 from gateway.core.decision import Refused
 from gateway.core.families import TokenRules
+from gateway.core.headers import HeaderRules, request_id
 from gateway.core.ledger import ActRefused, Snapshot
 from gateway.core.message import json_value
 from gateway.core.repeats import Repeat, repeat_of, tag_of
@@ -32,6 +36,8 @@ from gateway.settings.api import Operator
 from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 
 _DOCUMENT: Final = ("openapi.json",)
+_ROOT: Final = ("",)
+_HEADERS: Final = HeaderRules()
 _SEEN_NOTHING: Final = Snapshot(0)
 
 _LOG: Final = structlog.get_logger()
@@ -69,42 +75,56 @@ class Api:
 
     def add_to(self, application: web.Application) -> None:
         """Let an application answer the paths of the API."""
-        # Whether a body is wanted is said when it is, and not before it is known who asks.
-        application.router.add_route("*", f"{PREFIX}/{{rest:.*}}", self.answer, expect_handler=_expected)
+        for path in (PREFIX, f"{PREFIX}/{{rest:.*}}"):
+            # Whether a body is wanted is said when it is, and not before it is known who asks.
+            application.router.add_route("*", path, self.answer, expect_handler=_expected)
 
     async def answer(self, request: web.Request) -> web.Response:
-        """The answer to a request, whatever happens."""
-        route: Route | None = None
-        caller: Caller | None = None
-        try:
-            parts = parts_of(request)
-            if parts == _DOCUMENT and request.method in {"GET", "HEAD"}:
-                return self._open_document()
-            caller = await self._proven(request)
-            route, ids = self._found(request, parts)
-            response = await self._answered(request, route, caller, ids)
-        except Problem as problem:
-            response = self._problem(problem)
-        except ActRefused as refused:
-            response = self._problem(of_refusal(refused))
-        except StoreUnavailable as error:
-            _LOG.warning("api without store", error=str(error), exc_info=_damage(error))
-            response = self._problem(Problem(Code.OUTCOME_UNKNOWN if error.unknown else Code.STORE_UNAVAILABLE))
-        except (ConnectionError, web.RequestPayloadError):  # whoever asks has left in the middle of it
-            response = self._problem(Problem(Code.REQUEST_INVALID))
-        except Exception as error:  # noqa: BLE001 - a fault of ours is answered, and told in the log
-            _LOG.error("internal error", error=type(error).__name__, exc_info=error)
-            response = self._problem(Problem(Code.INTERNAL_ERROR))
+        """The answer to a request, whatever happens, under an id that stands in its line of the log too."""
+        began = time.perf_counter()
+        progress = _Progress(_ref_of(request))
+        response = await self._response(request, progress)
+        response.headers["X-Request-Id"] = progress.ref
         if not request.content.at_eof():
             response.force_close()  # what is left of a body that nobody wants
         _LOG.info(
             "api request",
-            method=request.method if route else "",
-            route=route.path if route else "",
-            caller=caller.actor if caller else "",
+            request_id=progress.ref,
+            method=request.method if progress.route else "",
+            route=progress.route,
+            caller=progress.caller,
             status=response.status,
+            duration_ms=round((time.perf_counter() - began) * 1000, 3),
         )
         return response
+
+    async def _response(self, request: web.Request, progress: "_Progress") -> web.Response:
+        ref = progress.ref
+        try:
+            return await self._reached(request, progress)
+        except Problem as problem:
+            return self._problem(problem, ref)
+        except ActRefused as refused:
+            return self._problem(of_refusal(refused), ref)
+        except StoreUnavailable as error:
+            _LOG.warning("api without store", request_id=ref, error=str(error), exc_info=_damage(error))
+            return self._problem(Problem(Code.OUTCOME_UNKNOWN if error.unknown else Code.STORE_UNAVAILABLE), ref)
+        except (ConnectionError, web.RequestPayloadError):  # whoever asks has left in the middle of it
+            return self._problem(Problem(Code.REQUEST_INVALID), ref)
+        except Exception as error:  # noqa: BLE001 - a fault of ours is answered, and told in the log
+            _LOG.error("internal error", request_id=ref, error=type(error).__name__, exc_info=error)
+            return self._problem(Problem(Code.INTERNAL_ERROR), ref)
+
+    async def _reached(self, request: web.Request, progress: "_Progress") -> web.Response:
+        parts = parts_of(request)
+        if parts == _DOCUMENT and request.method in {"GET", "HEAD"}:
+            progress.route = "/openapi.json"
+            return self._open_document()
+        caller = await self._proven(request)
+        progress.caller = caller.actor
+        route, ids = self._found(request, parts)
+        progress.route = route.path
+        return await self._answered(request, route, caller, ids)
 
     # The way of a request
 
@@ -116,6 +136,8 @@ class Api:
 
     def _found(self, request: web.Request, parts: tuple[str, ...]) -> tuple[Route, Ids]:
         found, ids = self._routes.find(parts)
+        if parts == _ROOT:
+            raise Problem(Code.NOT_FOUND, f"The paths below this one are described at {PREFIX}/openapi.json.")
         if not found:
             raise not_found()
         route = found.get("GET" if request.method == "HEAD" else request.method)
@@ -127,9 +149,9 @@ class Api:
         seen = await self._admit(route, caller, ids)
         query = query_of(request, route)
         key = key_of(request, route)
-        matches = _matches(request, route)
+        wanted, unwanted = _tags(request, route, "If-Match"), _tags(request, route, "If-None-Match")
         body = b""
-        if route.body is not None or request.can_read_body:
+        if request.can_read_body or (route.body is not None and route.body_wanted):
             body = await body_of(request)
             # A body may take its time, and a token must not outlive its end by that.
             caller = await self._proven(request)
@@ -137,6 +159,7 @@ class Api:
             desk=await self._open_desk(),
             caller=caller,
             needs=route.needs,
+            path=route.path,
             ids=ids,
             seen=seen,
             body=self._checked(route, body),
@@ -144,7 +167,8 @@ class Api:
             record=route.record,
             repeat=_repeat(caller, key, route, ids, body),
             first_byte=tag_of(caller.actor, key) if key else b"",
-            if_match=matches,
+            if_match=wanted,
+            if_none_match=unwanted,
         )
         try:
             reply = await self._once(route, call)
@@ -178,19 +202,18 @@ class Api:
     def _checked(self, route: Route, body: bytes) -> Any:
         if route.body is None:
             if body.strip() not in {b"", b"{}"}:
-                raise invalid([("body", "Nothing is wanted here.")])
+                raise invalid([("body", "must be left out: this route takes none")])
             return None
         try:
-            value = json_value(body)
+            value = json_value(body if route.body_wanted else body or b"{}")
         except Refused:
-            sentence = "It is not one JSON value that every parser reads alike (RFC 8259, no name twice)."
+            sentence = "must be one JSON value that all parsers read alike (RFC 8259): UTF-8, no member twice"
             raise invalid([("body", sentence)]) from None
         context = {"scopes": self._scopes(), "regions": self._regions}
         try:
             return route.body.model_validate(value, context=context)
         except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False, include_input=False)
-            raise impossible(faults_of(found, "body")) from None
+            raise impossible(faults_of(error, route.body, "body")) from None
 
     async def _open_desk(self) -> Desk:
         if self._desk is None:
@@ -214,8 +237,8 @@ class Api:
         self._document = self._document or orjson.dumps(document(ROWS))
         return _plain(HTTPStatus.OK, self._document, Reply())
 
-    def _problem(self, problem: Problem) -> web.Response:
-        response = web.Response(body=problem.body(), status=problem.status, headers={"Cache-Control": "no-store"})
+    def _problem(self, problem: Problem, ref: str) -> web.Response:
+        response = web.Response(body=problem.body(ref), status=problem.status, headers={"Cache-Control": "no-store"})
         response.headers["Content-Type"] = MEDIA_TYPE
         if problem.code is Code.UNAUTHENTICATED:
             response.headers["WWW-Authenticate"] = self._challenge
@@ -224,6 +247,21 @@ class Api:
         if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
             response.headers["Retry-After"] = "1"
         return response
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a request came: its id, the path of its route, and who asks, as soon as they are known."""
+
+    ref: str
+    route: str = ""
+    caller: str = ""
+
+
+def _ref_of(request: web.Request) -> str:
+    """The client's request id if it is well-formed, as on the port for clients, else a new one."""
+    given = request_id(_HEADERS.sort(request.raw_headers))
+    return str(uuid.uuid4()) if given is None else given.decode("ascii")
 
 
 def _damage(error: StoreUnavailable) -> BaseException | None:
@@ -249,11 +287,11 @@ def _plain(status: int, body: bytes, reply: Reply) -> web.Response:
     return response
 
 
-def _matches(request: web.Request, route: Route) -> frozenset[str]:
-    """What the record has to be for it to be changed; nothing where that is not asked for."""
-    tags = tags_of(request, "If-Match")
+def _tags(request: web.Request, route: Route, name: str) -> frozenset[str]:
+    """What the record has to be, or not to be, for it to be changed; nothing where that is not asked for."""
+    tags = tags_of(request, name)
     if tags and route.method != "GET" and route.record is None:
-        raise invalid([("header/If-Match", "What this route changes has no ETag.")])
+        raise invalid([(f"header/{name}", "must be left out: what this route changes has no ETag")])
     return tags
 
 

@@ -1,11 +1,12 @@
 """Routes of apps."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
-from gateway.control.api.asked import AppAsked, PageQuery
+from gateway.control.api import models
+from gateway.control.api.asked import NewApp, PageQuery
 from gateway.control.api.callers import Needs
-from gateway.control.api.calls import Call, Ids, Reply, tagged
-from gateway.control.api.models import AppTold, Page
+from gateway.control.api.calls import Call, Ids, Reply, showing
 from gateway.control.api.routes import Route
 from gateway.core.ledger import Asked, Snapshot
 from gateway.core.lifecycle import the_app
@@ -15,9 +16,9 @@ from gateway.core.records import App
 _PIECE = 200
 
 
-def app_told(app: App) -> AppTold:
+def app_told(app: App) -> models.App:
     """An app."""
-    return AppTold(
+    return models.App(
         id=app.id,
         name=app.name,
         account=app.account,
@@ -27,7 +28,7 @@ def app_told(app: App) -> AppTold:
     )
 
 
-def _record(seen: Snapshot, _: Ids) -> AppTold:
+def _record(seen: Snapshot, _: Ids) -> models.App:
     return app_told(the_app(seen))
 
 
@@ -50,7 +51,7 @@ async def _visible(call: Call) -> AsyncIterator[App]:
 
 
 async def _create(call: Call) -> Reply:
-    asked: AppAsked = call.body
+    asked: NewApp = call.body
     changed = await call.change(
         lambda errand: call.keeper(errand).create_app(
             asked.name, asked.region, regions=call.desk.regions, account=asked.account
@@ -58,18 +59,6 @@ async def _create(call: Call) -> Reply:
         lambda seen, _: app_told(the_app(seen)),
     )
     return changed.reply(tag=True)
-
-
-async def _show(call: Call) -> Reply:
-    return tagged(_record(call.seen, call.ids))
-
-
-async def _disable(call: Call) -> Reply:
-    return await _switch(call, disabled=True)
-
-
-async def _enable(call: Call) -> Reply:
-    return await _switch(call, disabled=False)
 
 
 async def _switch(call: Call, *, disabled: bool) -> Reply:
@@ -87,29 +76,53 @@ async def _end_tokens(call: Call) -> Reply:
     return changed.reply(tag=True)
 
 
+_APP = "/apps/{app}"
+
 ROUTES = (
-    Route("GET", "/apps", "The apps that you may see.", Needs.ANYBODY, _list, Page[AppTold], query=PageQuery),
-    Route("POST", "/apps", "Make an app. Operators only.", Needs.RUNS, _create, AppTold, 201, AppAsked),
-    Route("GET", "/apps/{app}", "An app.", Needs.SEES, _show, AppTold, record=_record),
     Route(
-        "POST", "/apps/{app}/disable", "Let nobody of the app through.", Needs.KEEPS, _disable, AppTold, record=_record
+        "GET",
+        "/apps",
+        "listApps",
+        "List apps",
+        Needs.ANYBODY,
+        _list,
+        models.Page[models.App],
+        query=PageQuery,
+        about="All apps for an operator; those in which you have a role for a developer.",
     ),
+    Route("POST", "/apps", "createApp", "Create an app", Needs.RUNS, _create, models.App, 201, NewApp),
+    Route("GET", _APP, "getApp", "Get an app", Needs.SEES, showing(_record), models.App, record=_record),
     Route(
         "POST",
-        "/apps/{app}/enable",
-        "Let the app's good credentials through again. Operators only.",
-        Needs.RUNS,
-        _enable,
-        AppTold,
+        f"{_APP}/disable",
+        "disableApp",
+        "Disable an app",
+        Needs.KEEPS,
+        partial(_switch, disabled=True),
+        models.App,
         record=_record,
+        about="From the next request on, none of its credentials is let through.",
     ),
     Route(
         "POST",
-        "/apps/{app}/end-tokens",
-        "End every token that any user of the app has now.",
+        f"{_APP}/enable",
+        "enableApp",
+        "Enable an app",
+        Needs.RUNS,
+        partial(_switch, disabled=False),
+        models.App,
+        record=_record,
+        about="Its credentials are let through again, unless they have ended meanwhile.",
+    ),
+    Route(
+        "POST",
+        f"{_APP}/end-tokens",
+        "endAppTokens",
+        "End the tokens of all users of an app",
         Needs.KEEPS,
         _end_tokens,
-        AppTold,
+        models.App,
         record=_record,
+        about="Every user token that there is now ends. New ones can be made.",
     ),
 )

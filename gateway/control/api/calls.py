@@ -1,6 +1,7 @@
 """A call of the API: what its handler knows, and the one way in which a handler changes anything."""
 
 import hashlib
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -30,9 +31,11 @@ R = TypeVar("R")
 Ids = Mapping[str, str]
 Record = Callable[[Snapshot, Ids], BaseModel]
 Answer = Callable[[Snapshot, Changes], BaseModel]
+Place = tuple[str | int, ...]  # where something stands in a list
 
 SOURCE: Final = "api"
 
+_USE: Final = re.compile(r'@[^"@]*"\Z')
 _HELD: Final = 5_000  # of a list at once; five of the longest pages
 
 
@@ -70,20 +73,42 @@ def tagged(model: BaseModel) -> Reply:
 
 
 def tag_of(body: bytes) -> str:
-    """The strong ETag of a record: two that are alike have the same, and no others."""
-    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    """The strong ETag of a record: two that are alike have the same, and no others.
+
+    When it was last used stands at its end by itself: a record that is only used more goes on to match.
+    """
+    record = orjson.loads(body)
+    last_used = record.pop("last_used_at", None)
+    digest = hashlib.sha256(orjson.dumps(record)).hexdigest()[:32]
+    return f'"{digest}"' if last_used is None else f'"{digest}@{last_used}"'
+
+
+def _without_use(tag: str) -> str:
+    """The ETag of the same record, had it never been used."""
+    return _USE.sub('"', tag)
+
+
+def showing(record: Record) -> Callable[["Call"], Awaitable[Reply]]:
+    """A handler that shows a record as it was when the call was let in, with its ETag."""
+
+    async def show(call: Call) -> Reply:
+        return tagged(record(call.seen, call.ids))
+
+    return show
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """A request by somebody who was proven, to a route that is theirs to ask; well-formed, and its model checked.
 
-    `seen` is what the route's record and the caller's role looked like when it was let in.
+    `path` is the route's, with names in braces; `seen` is what the route's record and the caller's role looked like
+    when it was let in.
     """
 
     desk: Desk
     caller: Caller
     needs: Needs
+    path: str
     ids: Ids
     seen: Snapshot
     body: Any = None
@@ -92,6 +117,7 @@ class Call:
     repeat: Repeat | None = None
     first_byte: bytes = b""
     if_match: frozenset[str] = frozenset()
+    if_none_match: frozenset[str] = frozenset()
 
     @property
     def app_id(self) -> str:
@@ -138,10 +164,18 @@ class Call:
             raise outcome
 
     async def page(
-        self, found: AsyncIterator[T], place: Callable[[T], tuple[Any, ...]], model: Callable[[T], BaseModel]
+        self, found: AsyncIterator[T], place: Callable[[T], Place], model: Callable[[T], BaseModel]
     ) -> Reply:
-        """A part of a list that is ordered by `place`: whoever walks it meets all that is there from the first to the
-        last page, and nothing twice. Of a list of any length no more than some thousands are held."""
+        """The answer with the part of a list that is asked for."""
+        shown, last = await self.part(found, place)
+        return self.paged(map(model, shown), last)
+
+    async def part(self, found: AsyncIterator[T], place: Callable[[T], Place]) -> tuple[list[T], Place | None]:
+        """The part of a list, ordered by `place`, that is asked for, and the place after which it goes on, if it does.
+
+        Whoever walks the list meets all that is there from the first to the last page, and nothing twice. Of a list of
+        any length no more than some thousands are held.
+        """
         after, wanted = self.after(), self.query.limit + 1
         some: list[T] = []
         async for each in found:
@@ -151,21 +185,22 @@ class Call:
                 some = nsmallest(wanted, some, key=place)
         some = nsmallest(wanted, some, key=place)
         shown = some[: wanted - 1]
-        return self.paged(map(model, shown), place(shown[-1]) if len(some) == wanted else None)
+        return shown, place(shown[-1]) if len(some) == wanted else None
 
-    def after(self) -> tuple[str | int, ...] | None:
+    def after(self) -> Place | None:
         """The place from which on a list is asked for."""
         query: PageQuery = self.query
         return None if query.cursor is None else tuple(self.desk.cursors.read(query.cursor, self._list()))
 
-    def paged(self, items: Iterable[BaseModel], last: tuple[str | int, ...] | None) -> Reply:
+    def paged(self, items: Iterable[BaseModel], last: Place | None) -> Reply:
         """A part of a list that goes on after `last`, if it goes on."""
         cursor = None if last is None else self.desk.cursors.write(last, self._list())
         return Reply(orjson.dumps({"items": [item.model_dump(mode="json") for item in items], "next": cursor}))
 
     def _list(self) -> str:
+        # With the path: lists that are asked for alike, as users and developers are, are not the same list.
         query = self.query.model_dump(mode="json", exclude={"limit", "cursor"})
-        return orjson.dumps([self.caller.actor, type(self.query).__name__, dict(self.ids), query]).decode()
+        return orjson.dumps([self.caller.actor, self.path, dict(self.ids), query]).decode()
 
     def _entropy(self, size: int) -> bytes:
         # A new app's id begins as its Idempotency-Key says, where a repeat will look. All other ids begin as their
@@ -200,8 +235,8 @@ def _replicated(result: object) -> bool:
 
 
 class Errand:
-    """Adds to an act what every change by the API obeys, inside the act: the caller's role as it is then, `If-Match`,
-    and that a request which is sent again is not done again."""
+    """Adds to an act what every change by the API obeys, inside the act: the caller's role as it is then, `If-Match`
+    and `If-None-Match`, and that a request which is sent again is not done again."""
 
     def __init__(self, call: Call, answer: Answer) -> None:
         self.told = ""
@@ -237,6 +272,7 @@ class Errand:
     def _decide(self, act: Act) -> Callable[[Snapshot], Changes]:
         def decide(seen: Snapshot) -> Changes:
             self._require_unchanged(seen)
+            self._require_none(seen)
             changes = act.decide(seen)
             after = _after(seen, changes)
             self.told = self._answer(after, changes).model_dump_json()
@@ -246,12 +282,21 @@ class Errand:
         return decide
 
     def _require_unchanged(self, seen: Snapshot) -> None:
-        wanted = self._call.if_match
+        wanted = {_without_use(tag) for tag in self._call.if_match}
         if not wanted:
             return
         tag = self._tag(seen)
         if tag is None or ("*" not in wanted and tag not in wanted and tag != self._mine):
             raise ActRefused(ActReason.CHANGED_SINCE, "It has changed since.")
+
+    def _require_none(self, seen: Snapshot) -> None:
+        # RFC 9110, 13.1.2: by the weak comparison, and 412 for every method but GET and HEAD.
+        unwanted = {_without_use(tag.removeprefix("W/")) for tag in self._call.if_none_match}
+        if not unwanted:
+            return
+        tag = self._tag(seen)
+        if tag is not None and tag != self._mine and ("*" in unwanted or tag in unwanted):
+            raise ActRefused(ActReason.CHANGED_SINCE, "It is there, and as it was not to be.")
 
     def _tag(self, seen: Snapshot) -> str | None:
         if self._call.record is None:

@@ -54,4 +54,4 @@ class Cursors:
 
 
 def _unknown() -> Problem:
-    return invalid([("query/cursor", "That is no cursor of this list.")])
+    return invalid([("query/cursor", "is not a cursor of this list; start without one")])

@@ -2,18 +2,11 @@
 
 from collections.abc import Awaitable
 
-from gateway.control.api.asked import GrantAsked, PageQuery, TokenAsked, TokensQuery
+from gateway.control.api import models
+from gateway.control.api.asked import GrantRole, NewDeveloperToken, PageQuery, TokensQuery
 from gateway.control.api.callers import Needs, role_missing
 from gateway.control.api.calls import Call, Errand, Reply
 from gateway.control.api.keys import key_told
-from gateway.control.api.models import (
-    DeveloperRemoved,
-    DeveloperSeen,
-    DeveloperTokenMade,
-    DeveloperTokenTold,
-    DeveloperTold,
-    Page,
-)
 from gateway.control.api.problems import impossible
 from gateway.control.api.routes import Route
 from gateway.core.developer_tokens import LIFETIME, DeveloperToken, item_key, keys_shown, token_from
@@ -24,8 +17,8 @@ from gateway.core.wishes import normal_email
 from gateway.keys.developer_tokens import IssuedToken
 
 
-def _seen(developer: Developer) -> DeveloperSeen:
-    return DeveloperSeen(
+def _seen(developer: Developer) -> models.DeveloperDetail:
+    return models.DeveloperDetail(
         id=developer_id(developer.email), app=developer.app_id, role=developer.role, email=developer.email
     )
 
@@ -35,8 +28,8 @@ async def _list(call: Call) -> Reply:
 
 
 async def _grant(call: Call) -> Reply:
-    asked: GrantAsked = call.body
-    granted = DeveloperTold(id=developer_id(normal_email(asked.email)), app=call.app_id, role=Role(asked.role))
+    asked: GrantRole = call.body
+    granted = models.Developer(id=developer_id(normal_email(asked.email)), app=call.app_id, role=Role(asked.role))
     changed = await call.change(
         lambda errand: call.keeper(errand).grant(call.app_id, asked.email, granted.role),
         lambda _seen, _changes: granted,  # without the address: a repeat's answer is kept, and addresses are not
@@ -50,9 +43,11 @@ async def _remove(call: Call) -> Reply:
     if email is None:
         raise ActRefused(ActReason.UNKNOWN_DEVELOPER, "Nobody of this id has a role in the app.")
 
-    def answer(seen: Snapshot, _: Changes) -> DeveloperRemoved:
-        shown = [key_told(key, seen.now) for key in keys_shown(seen, wanted)]
-        return DeveloperRemoved(id=wanted, app=call.app_id, shown=shown)
+    last_used = await call.desk.store.last_used([key.id for key in keys_shown(call.seen, wanted)])
+
+    def answer(seen: Snapshot, _: Changes) -> models.RemovedDeveloper:
+        to_rotate = [key_told(key, seen.now, last_used.get(key.id)) for key in keys_shown(seen, wanted)]
+        return models.RemovedDeveloper(id=wanted, app=call.app_id, keys_to_rotate=to_rotate)
 
     changed = await call.change(lambda errand: call.keeper(errand).remove(call.app_id, email), answer)
     return changed.reply()
@@ -61,8 +56,8 @@ async def _remove(call: Call) -> Reply:
 # Tokens
 
 
-def _token_told(token: DeveloperToken) -> DeveloperTokenTold:
-    return DeveloperTokenTold(
+def _token_told(token: DeveloperToken) -> models.DeveloperToken:
+    return models.DeveloperToken(
         id=token.id,
         developer=token.developer,
         created_at=token.created_at,
@@ -81,17 +76,17 @@ async def _list_tokens(call: Call) -> Reply:
 
 
 async def _issue(call: Call) -> Reply:
-    asked: TokenAsked = call.body
+    asked: NewDeveloperToken = call.body
     lifetime = LIFETIME if asked.lifetime_seconds is None else asked.lifetime_seconds * 1000
     person = call.caller.person
     if person is not None and asked.email is not None:
         raise role_missing()
     if person is None and asked.email is None:
-        raise impossible([("body/email", "Say whose token it is to be.")])
+        raise impossible([("body/email", "is required: say whose token it is to be")])
 
-    def answer(_: Snapshot, changes: Changes) -> DeveloperTokenMade:
+    def answer(_: Snapshot, changes: Changes) -> models.IssuedDeveloperToken:
         item = next(item for item in changes.items if item.kind is ItemKind.DEVELOPER_TOKEN)
-        return DeveloperTokenMade(**dict(_token_told(token_from(item))))
+        return models.IssuedDeveloperToken(**dict(_token_told(token_from(item))))
 
     def issue(errand: Errand) -> Awaitable[IssuedToken]:
         desk = call.token_desk(errand)
@@ -105,7 +100,7 @@ async def _issue(call: Call) -> Reply:
         if refused.reason is ActReason.UNKNOWN_DEVELOPER and person is not None:
             raise role_missing() from refused
         if refused.reason is ActReason.UNKNOWN_DEVELOPER:
-            raise impossible([("body/email", "Nobody with this address has a role in any app.")]) from refused
+            raise impossible([("body/email", "belongs to nobody who has a role in an app")]) from refused
         raise
 
 
@@ -125,47 +120,66 @@ ROUTES = (
     Route(
         "GET",
         "/apps/{app}/developers",
-        "Who has a role in an app.",
+        "listDevelopers",
+        "List who has a role in an app",
         Needs.SEES,
         _list,
-        Page[DeveloperSeen],
+        models.Page[models.DeveloperDetail],
         query=PageQuery,
     ),
     Route(
         "POST",
         "/apps/{app}/developers",
-        "Give a person a role in an app, instead of the one before. Operators only.",
+        "grantRole",
+        "Give a person a role in an app",
         Needs.RUNS,
         _grant,
-        DeveloperTold,
-        body=GrantAsked,
+        models.Developer,
+        body=GrantRole,
+        about="It takes the place of the role that the person had before.",
     ),
     Route(
         "DELETE",
         "/apps/{app}/developers/{developer}",
-        "Take a person's role; tells which keys that person was shown. Operators only.",
+        "removeDeveloper",
+        "Take a person's role in an app",
         Needs.RUNS,
         _remove,
-        DeveloperRemoved,
+        models.RemovedDeveloper,
+        about="The answer lists the keys to rotate: those whose tokens this person was shown.",
     ),
     Route(
         "GET",
         "/developer-tokens",
-        "Your own tokens for this API; for operators, everybody's.",
+        "listDeveloperTokens",
+        "List tokens for this API",
         Needs.ANYBODY,
         _list_tokens,
-        Page[DeveloperTokenTold],
+        models.Page[models.DeveloperToken],
         query=TokensQuery,
+        about="Your own; everybody's for an operator.",
     ),
     Route(
         "POST",
         "/developer-tokens",
-        "Make another token for yourself, or as an operator for a developer; it is shown once.",
+        "createDeveloperToken",
+        "Create a token for this API",
         Needs.ANYBODY,
         _issue,
-        DeveloperTokenMade,
+        models.IssuedDeveloperToken,
         201,
-        TokenAsked,
+        NewDeveloperToken,
+        about="Another one for yourself; for an operator, one for the developer whom `email` names. The token is in"
+        " this answer alone.",
     ),
-    Route("POST", "/developer-tokens/{token}/revoke", "End a token.", Needs.ANYBODY, _revoke, DeveloperTokenTold),
+    Route(
+        "POST",
+        "/developer-tokens/{token}/revoke",
+        "revokeDeveloperToken",
+        "Revoke a token for this API",
+        Needs.ANYBODY,
+        _revoke,
+        models.DeveloperToken,
+        about="One of your own; anybody's for an operator.",
+    ),
 )

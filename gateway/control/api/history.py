@@ -1,18 +1,18 @@
 """The route of what happened in an app."""
 
+from gateway.control.api import models
 from gateway.control.api.asked import PageQuery
 from gateway.control.api.callers import Needs
 from gateway.control.api.calls import Call, Reply
-from gateway.control.api.models import EventTold, Page
 from gateway.control.api.routes import Route
 from gateway.core.audit import Numbered
 
 _WHOLE = "main"  # the part of a chain's name where a store has one chain
 
 
-def _told(numbered: Numbered) -> EventTold:
+def _told(numbered: Numbered) -> models.Event:
     event = numbered.event
-    return EventTold(
+    return models.Event(
         at=event.at,
         action=event.action.value,
         app=event.app_id,
@@ -45,10 +45,12 @@ ROUTES = (
     Route(
         "GET",
         "/apps/{app}/history",
-        "What was done in an app and to all that belongs to it, oldest first.",
+        "listHistory",
+        "List what was done in an app",
         Needs.SEES,
         _list,
-        Page[EventTold],
+        models.Page[models.Event],
         query=PageQuery,
+        about="Every change to the app and to all that belongs to it, oldest first.",
     ),
 )

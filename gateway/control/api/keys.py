@@ -1,11 +1,11 @@
 """Routes of keys."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
-from gateway.control.api.asked import KeyAsked, KeysQuery, RenameAsked, RotationAsked
+from gateway.control.api import models
+from gateway.control.api.asked import KeysQuery, NewKey, RenameKey, RotateKey
 from gateway.control.api.callers import Needs
 from gateway.control.api.calls import Call, Ids, Reply, tagged
-from gateway.control.api.models import KeyMade, KeyRotated, KeyTold, Page
 from gateway.control.api.problems import impossible
 from gateway.control.api.routes import Route
 from gateway.core.ledger import Asked, Changes, Snapshot
@@ -14,9 +14,9 @@ from gateway.core.records import KeyRecord, key_state
 from gateway.core.wishes import KEY_LIFETIME, SHUTDOWN
 
 
-def key_told(key: KeyRecord, now: int) -> KeyTold:
-    """A key as it is at a time."""
-    return KeyTold(
+def key_told(key: KeyRecord, now: int, last_used: int | None = None) -> models.Key:
+    """A key as it is at a time, and when it was last used as far as that was noted."""
+    return models.Key(
         id=key.id,
         app=key.app_id,
         name=key.name,
@@ -25,6 +25,7 @@ def key_told(key: KeyRecord, now: int) -> KeyTold:
         created_at=key.created_at,
         created_by=key.created_by,
         expires_at=key.expires_at,
+        last_used_at=last_used,
         shutdown_at=key.shutdown_at,
         revoked_at=key.revoked_at,
         revoked_why=key.revoked_why,
@@ -36,8 +37,16 @@ def _ask(ids: Ids) -> Asked:
     return Asked(ids["app"], keys=(ids["key"],), roles=True)
 
 
-def _record(seen: Snapshot, ids: Ids) -> KeyTold:
+def _record(seen: Snapshot, ids: Ids) -> models.Key:
     return key_told(the_key(seen, ids["key"]), seen.now)
+
+
+async def _with_use(call: Call) -> Callable[[Snapshot], models.Key]:
+    """What tells of the call's key, with when it was last used: looked up before an act, which cannot wait for it."""
+    key_id = call.ids["key"]
+    the_key(call.seen, key_id)
+    last_used = (await call.desk.store.last_used([key_id])).get(key_id)
+    return lambda seen: key_told(the_key(seen, key_id), seen.now, last_used)
 
 
 async def _list(call: Call) -> Reply:
@@ -49,15 +58,17 @@ async def _list(call: Call) -> Reply:
             if query.state in {None, key_state(key, now)}:
                 yield key
 
-    return await call.page(found(), lambda key: (key.created_at, key.id), lambda key: key_told(key, now))
+    shown, last = await call.part(found(), lambda key: (key.created_at, key.id))
+    last_used = await call.desk.store.last_used([key.id for key in shown])
+    return call.paged((key_told(key, now, last_used.get(key.id)) for key in shown), last)
 
 
 async def _create(call: Call) -> Reply:
-    asked: KeyAsked = call.body
+    asked: NewKey = call.body
     lifetime = KEY_LIFETIME if asked.lifetime_seconds is None else asked.lifetime_seconds * 1000
 
-    def answer(seen: Snapshot, changes: Changes) -> KeyMade:
-        return KeyMade(**dict(key_told(changes.keys[0], seen.now)))
+    def answer(seen: Snapshot, changes: Changes) -> models.IssuedKey:
+        return models.IssuedKey(**dict(key_told(changes.keys[0], seen.now)))
 
     changed = await call.change(
         lambda errand: call.keeper(errand).create_key(
@@ -69,27 +80,27 @@ async def _create(call: Call) -> Reply:
 
 
 async def _show(call: Call) -> Reply:
-    return tagged(_record(call.seen, call.ids))
+    told = await _with_use(call)
+    return tagged(told(call.seen))
 
 
 async def _rename(call: Call) -> Reply:
-    asked: RenameAsked = call.body
-    _record(call.seen, call.ids)
+    asked: RenameKey = call.body
+    told = await _with_use(call)
     changed = await call.change(
-        lambda errand: call.keeper(errand).rename_key(call.ids["key"], asked.name),
-        lambda seen, _: _record(seen, call.ids),
+        lambda errand: call.keeper(errand).rename_key(call.ids["key"], asked.name), lambda seen, _: told(seen)
     )
     return changed.reply(tag=True)
 
 
 async def _rotate(call: Call) -> Reply:
-    asked: RotationAsked = call.body
+    asked: RotateKey = call.body
     old_id, shutdown = call.ids["key"], _shutdown(call, asked.shutdown_seconds)
-    _record(call.seen, call.ids)
+    told = await _with_use(call)
 
-    def answer(seen: Snapshot, changes: Changes) -> KeyRotated:
+    def answer(seen: Snapshot, changes: Changes) -> models.RotatedKey:
         new = next(key for key in changes.keys if key.id != old_id)
-        return KeyRotated(**dict(key_told(new, seen.now)), predecessor=_record(seen, call.ids))
+        return models.RotatedKey(**dict(key_told(new, seen.now)), predecessor=told(seen))
 
     changed = await call.change(
         lambda errand: call.keeper(errand).rotate_key(old_id, shutdown=shutdown, scopes=asked.scopes), answer
@@ -100,67 +111,84 @@ async def _rotate(call: Call) -> Reply:
 def _shutdown(call: Call, seconds: int | None) -> int:
     if not call.desk.overlap:
         if seconds:
-            sentence = "The gateway's settings let a rotated key end at once; leave this out."
+            sentence = "must be left out: by the gateway's settings a rotated key ends at once"
             raise impossible([("body/shutdown_seconds", sentence)])
         return 0
     return SHUTDOWN if seconds is None else seconds * 1000
 
 
 async def _revoke(call: Call) -> Reply:
-    _record(call.seen, call.ids)
+    told = await _with_use(call)
     changed = await call.change(
-        lambda errand: call.keeper(errand).revoke_key(call.ids["key"]), lambda seen, _: _record(seen, call.ids)
+        lambda errand: call.keeper(errand).revoke_key(call.ids["key"]), lambda seen, _: told(seen)
     )
     return changed.reply(tag=True)
 
 
+_KEYS = "/apps/{app}/keys"
 _KEY = "/apps/{app}/keys/{key}"
 
 ROUTES = (
     Route(
         "GET",
-        "/apps/{app}/keys",
-        "All keys of an app that ever were.",
+        _KEYS,
+        "listKeys",
+        "List the keys of an app",
         Needs.SEES,
         _list,
-        Page[KeyTold],
+        models.Page[models.Key],
         query=KeysQuery,
+        about="Keys that have ended are listed too.",
     ),
     Route(
         "POST",
-        "/apps/{app}/keys",
-        "Make a key; its token is shown once.",
+        _KEYS,
+        "createKey",
+        "Create a key",
         Needs.KEEPS,
         _create,
-        KeyMade,
+        models.IssuedKey,
         201,
-        KeyAsked,
-        conflicts=True,
+        NewKey,
+        about="Its token is in this answer alone. An app has at most ten active keys.",
     ),
-    Route("GET", _KEY, "A key.", Needs.SEES, _show, KeyTold, ask=_ask, record=_record),
+    Route("GET", _KEY, "getKey", "Get a key", Needs.SEES, _show, models.Key, ask=_ask, record=_record),
     Route(
         "PATCH",
         _KEY,
-        "Give a key another name.",
+        "renameKey",
+        "Rename a key",
         Needs.KEEPS,
         _rename,
-        KeyTold,
-        body=RenameAsked,
+        models.Key,
+        body=RenameKey,
         ask=_ask,
         record=_record,
     ),
     Route(
         "POST",
         f"{_KEY}/rotate",
-        "Make a successor of a key; its token is shown once.",
+        "rotateKey",
+        "Rotate a key",
         Needs.KEEPS,
         _rotate,
-        KeyRotated,
+        models.RotatedKey,
         201,
-        RotationAsked,
+        RotateKey,
         ask=_ask,
         record=_record,
-        conflicts=True,
+        about="Makes its successor, whose token is in this answer alone, while the old key goes on for a while.",
     ),
-    Route("POST", f"{_KEY}/revoke", "End a key.", Needs.KEEPS, _revoke, KeyTold, ask=_ask, record=_record),
+    Route(
+        "POST",
+        f"{_KEY}/revoke",
+        "revokeKey",
+        "Revoke a key",
+        Needs.KEEPS,
+        _revoke,
+        models.Key,
+        ask=_ask,
+        record=_record,
+        about="It ends with the next request, for good.",
+    ),
 )

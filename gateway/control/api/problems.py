@@ -1,15 +1,15 @@
-"""What goes wrong, as problem details (RFC 9457): a closed table of codes, each with its status and one sentence.
+"""What goes wrong, as problem details (RFC 9457): a closed table of codes, each with a title and a sentence.
 
-What a caller may not see is told by the very bytes of what there is not.
+Something a caller may not see is answered byte for byte like something that does not exist, but for the request's id.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.core.ledger import ActReason, ActRefused
 
@@ -43,37 +43,104 @@ class Code(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
-_TABLE: Final[Mapping[Code, tuple[HTTPStatus, str]]] = {
-    Code.UNAUTHENTICATED: (HTTPStatus.UNAUTHORIZED, "A valid token of an operator or developer is needed."),
-    Code.ROLE_MISSING: (HTTPStatus.FORBIDDEN, "Your role does not allow this."),
-    Code.NOT_FOUND: (HTTPStatus.NOT_FOUND, "There is nothing here, or nothing that you may see."),
-    Code.METHOD_NOT_ALLOWED: (HTTPStatus.METHOD_NOT_ALLOWED, "This method is not for this path."),
-    Code.REQUEST_INVALID: (HTTPStatus.BAD_REQUEST, "The request is not well-formed."),
-    Code.WISH_INVALID: (HTTPStatus.UNPROCESSABLE_ENTITY, "What is asked for cannot be."),
-    Code.UNSUPPORTED_MEDIA_TYPE: (
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        "The body must be application/json in UTF-8, without a coding.",
+class _Row(NamedTuple):
+    status: HTTPStatus
+    title: str
+    sentence: str
+
+
+_TABLE: Final[Mapping[Code, _Row]] = {
+    Code.UNAUTHENTICATED: _Row(
+        HTTPStatus.UNAUTHORIZED,
+        "Not authenticated",
+        "Send a valid token of an operator or developer, as `Authorization: Bearer ...`; see /api/v1/openapi.json.",
     ),
-    Code.BODY_TOO_LARGE: (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is longer than 64 KiB."),
-    Code.BODY_TIMEOUT: (HTTPStatus.REQUEST_TIMEOUT, "The body did not come in time."),
-    Code.EXPECTATION_FAILED: (HTTPStatus.EXPECTATION_FAILED, "Only 100-continue can be expected."),
-    Code.CONFLICT: (HTTPStatus.CONFLICT, "It is in the way of what there is."),
-    Code.TOO_MANY_KEYS: (HTTPStatus.CONFLICT, "The app has as many active keys as it may have."),
-    Code.KEY_ENDED: (HTTPStatus.CONFLICT, "The key has ended."),
-    Code.ALREADY_ROTATED: (HTTPStatus.CONFLICT, "The key was rotated before."),
-    Code.ROTATION_IN_PROGRESS: (HTTPStatus.CONFLICT, "The key's predecessor still works."),
-    Code.IN_PROGRESS: (HTTPStatus.CONFLICT, "A request with this Idempotency-Key is being answered; ask again."),
-    Code.REPEAT_DIFFERS: (
+    Code.ROLE_MISSING: _Row(
+        HTTPStatus.FORBIDDEN, "Role missing", "Your role does not allow this. Ask somebody whose role does."
+    ),
+    Code.NOT_FOUND: _Row(
+        HTTPStatus.NOT_FOUND,
+        "Not found",
+        "There is nothing here, or nothing that you may see. Check the path and the ids in it.",
+    ),
+    Code.METHOD_NOT_ALLOWED: _Row(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        "Method not allowed",
+        "This path does not take this method. The Allow header names those that it takes.",
+    ),
+    Code.REQUEST_INVALID: _Row(
+        HTTPStatus.BAD_REQUEST, "Request invalid", "The request is not well-formed; see `faults`."
+    ),
+    Code.WISH_INVALID: _Row(
         HTTPStatus.UNPROCESSABLE_ENTITY,
-        "This Idempotency-Key came with another request before; draw a new one.",
+        "Values not acceptable",
+        "Some values in the request are not acceptable; see `faults`.",
     ),
-    Code.CHANGED_SINCE: (HTTPStatus.PRECONDITION_FAILED, "It has changed since; get it again."),
-    Code.STORE_UNAVAILABLE: (HTTPStatus.SERVICE_UNAVAILABLE, "It was not done, as the store is away; try again."),
-    Code.OUTCOME_UNKNOWN: (
+    Code.UNSUPPORTED_MEDIA_TYPE: _Row(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "Unsupported media type",
+        "Send the body as application/json in UTF-8, without a Content-Encoding.",
+    ),
+    Code.BODY_TOO_LARGE: _Row(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Body too large", "The body is longer than 64 KiB. Send a shorter one."
+    ),
+    Code.BODY_TIMEOUT: _Row(
+        HTTPStatus.REQUEST_TIMEOUT,
+        "Body too late",
+        "The body did not arrive within ten seconds. Send the request again.",
+    ),
+    Code.EXPECTATION_FAILED: _Row(
+        HTTPStatus.EXPECTATION_FAILED,
+        "Expectation failed",
+        "The Expect header may hold 100-continue only. Change it, or leave it out.",
+    ),
+    Code.CONFLICT: _Row(HTTPStatus.CONFLICT, "Conflict", "It conflicts with something that already exists."),
+    Code.TOO_MANY_KEYS: _Row(
+        HTTPStatus.CONFLICT,
+        "Too many keys",
+        "The app has as many active keys as it may have. Revoke one that is no longer needed; to renew one, rotate it.",
+    ),
+    Code.KEY_ENDED: _Row(
+        HTTPStatus.CONFLICT, "Key ended", "The key has ended, and an ended key is not renewed. Create a new one."
+    ),
+    Code.ALREADY_ROTATED: _Row(
+        HTTPStatus.CONFLICT, "Already rotated", "The key was rotated before. Rotate its successor instead."
+    ),
+    Code.ROTATION_IN_PROGRESS: _Row(
+        HTTPStatus.CONFLICT,
+        "Rotation in progress",
+        "The key's predecessor still works. Wait for its shutdown time, or revoke it.",
+    ),
+    Code.IN_PROGRESS: _Row(
+        HTTPStatus.CONFLICT,
+        "Request in progress",
+        "A request with this Idempotency-Key is still being answered. Send it again in a moment.",
+    ),
+    Code.REPEAT_DIFFERS: _Row(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "Idempotency-Key used before",
+        "This Idempotency-Key came with a different request before. Use a new one.",
+    ),
+    Code.CHANGED_SINCE: _Row(
+        HTTPStatus.PRECONDITION_FAILED,
+        "Changed since",
+        "It is not as `If-Match` or `If-None-Match` wants it, and nothing was done. Get it again, and decide anew.",
+    ),
+    Code.STORE_UNAVAILABLE: _Row(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "Nobody can tell whether it was done; ask again with the same Idempotency-Key, or look.",
+        "Store unavailable",
+        "Nothing was done, because the store cannot be used just now. Try again.",
     ),
-    Code.INTERNAL_ERROR: (HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong here."),
+    Code.OUTCOME_UNKNOWN: _Row(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Outcome unknown",
+        "Whether it was done is not known. Look, or send the request again with the same Idempotency-Key.",
+    ),
+    Code.INTERNAL_ERROR: _Row(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "Internal error",
+        "Something went wrong in the gateway. Its log tells more of the request with this `ref`.",
+    ),
 }
 
 _OF_REASONS: Final[Mapping[ActReason, Code]] = {
@@ -99,19 +166,40 @@ _TOLD: Final = frozenset({Code.WISH_INVALID, Code.TOO_MANY_KEYS, Code.ALREADY_RO
 class Fault(BaseModel):
     """One thing that is wrong with a request."""
 
-    place: str = Field(description="`body`, `query` or `header`, and where in it: `body/scopes/0`.")
-    detail: str = Field(description="What is wrong, for people.")
+    place: str = Field(
+        description="`body`, `query` or `header`, and where in it.", examples=["body/scopes/0", "query/limit"]
+    )
+    detail: str = Field(
+        description="What is wrong, for people, to be read after the place.", examples=["must not be empty"]
+    )
 
 
 class ProblemDetails(BaseModel):
     """What went wrong (RFC 9457)."""
 
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     type: str = Field(description="The code as a URI.")
-    title: str = Field(description="What went wrong, for people; always the same for a code.")
+    title: str = Field(description="What went wrong in a few words, always the same for a code.")
     status: int = Field(description="The status of the answer.", ge=400, le=599)
-    code: Code = Field(description="What went wrong, for programs.")
-    detail: str | None = Field(default=None, description="More for people, if there is any.")
-    faults: list[Fault] = Field(default=[], description="All that is wrong with the request.")
+    code: Code
+    detail: str = Field(description="What went wrong and what to do, for people.")
+    faults: list[Fault] = Field(default=[], description="Everything that is wrong with the request.")
+    ref: str = Field(description="The id of the request, as in `X-Request-Id` and in the gateway's log.")
+
+    @classmethod
+    def of(cls, code: Code, *, ref: str, detail: str | None = None, faults: Iterable[Fault] = ()) -> Self:
+        """The details of a problem in a request; without a sentence of its own, it has that of its code."""
+        status, title, sentence = _TABLE[code]
+        return cls(
+            type=_TYPE + code.value,
+            title=title,
+            status=status,
+            code=code,
+            detail=detail or sentence,
+            faults=list(faults),
+            ref=ref,
+        )
 
 
 @dataclass(frozen=True)
@@ -126,20 +214,20 @@ class Problem(Exception):
     @property
     def status(self) -> int:
         """The status of the answer."""
-        return _TABLE[self.code][0].value
+        return _TABLE[self.code].status.value
 
-    def body(self) -> bytes:
-        """The answer."""
-        status, title = _TABLE[self.code]
-        details = ProblemDetails(
-            type=_TYPE + self.code.value,
-            title=title,
-            status=status,
-            code=self.code,
-            detail=self.detail,
-            faults=list(self.faults),
-        )
-        return details.model_dump_json(exclude_none=True).encode()
+    def body(self, ref: str) -> bytes:
+        """The answer to the request with this id."""
+        details = ProblemDetails.of(self.code, ref=ref, detail=self.detail, faults=self.faults)
+        return details.model_dump_json().encode()
+
+
+def codes_of() -> Mapping[int, Mapping[Code, str]]:
+    """The codes that an answer may have, by its status, each with its sentence."""
+    found: dict[int, dict[Code, str]] = {}
+    for code, row in _TABLE.items():
+        found.setdefault(row.status.value, {})[code] = row.sentence
+    return found
 
 
 def invalid(faults: Iterable[tuple[str, str]]) -> Problem:
@@ -148,12 +236,12 @@ def invalid(faults: Iterable[tuple[str, str]]) -> Problem:
 
 
 def impossible(faults: Iterable[tuple[str, str]]) -> Problem:
-    """What is asked for cannot be, for what stands in these places."""
+    """A request with values that are not acceptable, in these places."""
     return Problem(Code.WISH_INVALID, faults=invalid(faults).faults)
 
 
 def not_found() -> Problem:
-    """What there is not, or what the caller may not see."""
+    """Something that does not exist, or that the caller may not see."""
     return Problem(Code.NOT_FOUND)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 from pydantic import ValidationError
 
-from gateway.control.api.asked import faults_of
+from gateway.control.api.asked import faults_of, shown
 from gateway.control.api.problems import Code, Problem, invalid
 from gateway.control.api.routes import PREFIX, Route
 
@@ -35,12 +35,11 @@ def query_of(request: web.Request, route: Route) -> Any:
     names = [name for name, _ in request.query.items()]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise invalid(("query", "A parameter stands there twice.") for _ in twice)
+        raise invalid((f"query/{shown(name)}", "must be given once") for name in twice)
     try:
         return route.query.model_validate(dict(request.query))
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise invalid(faults_of(found, "query")) from None
+        raise invalid(faults_of(error, route.query, "query")) from None
 
 
 def key_of(request: web.Request, route: Route) -> str:
@@ -49,7 +48,7 @@ def key_of(request: web.Request, route: Route) -> str:
     if not route.keyed or not keys:
         return ""
     if len(keys) > 1 or not _IDEMPOTENCY_KEY.match(keys[0]):
-        raise invalid([("header/Idempotency-Key", "It has 1 to 255 visible ASCII characters, and is there once.")])
+        raise invalid([("header/Idempotency-Key", "must be 1 to 255 visible ASCII characters, given once")])
     return keys[0]
 
 
@@ -57,7 +56,7 @@ def tags_of(request: web.Request, name: str) -> frozenset[str]:
     """The ETags in a header. Weak ones are never the same as a strong one, where it is about a change."""
     texts = request.headers.getall(name, [])
     if len(texts) > 1 or (texts and not _TAGS.match(texts[0])):
-        raise invalid([(f"header/{name}", "It holds ETags, or a star.")])
+        raise invalid([(f"header/{name}", "must be ETags, or `*`")])
     return frozenset(_TAG.findall(texts[0])) if texts else frozenset()
 
 

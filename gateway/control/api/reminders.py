@@ -2,19 +2,19 @@
 
 from collections.abc import AsyncIterator
 
+from gateway.control.api import models
 from gateway.control.api.asked import PageQuery
 from gateway.control.api.callers import Needs
 from gateway.control.api.calls import Call, Reply
-from gateway.control.api.models import Page, ReminderTold
 from gateway.control.api.routes import Route
 from gateway.core.ledger import ItemKind
 from gateway.core.notices import Notice, notice_of
 from gateway.store.contract import StoreBroken
 
 
-def _told(row: Notice) -> ReminderTold:
+def _told(row: Notice) -> models.Reminder:
     wanted = row.wanted
-    return ReminderTold(
+    return models.Reminder(
         subject=wanted.subject,
         mark=wanted.mark,
         recipient=wanted.recipient,
@@ -42,10 +42,12 @@ ROUTES = (
     Route(
         "GET",
         "/apps/{app}/reminders",
-        "Who was told of the ends of keys and of leaks, and who is to be.",
+        "listReminders",
+        "List who was told of the ends of keys and of leaks",
         Needs.SEES,
         _list,
-        Page[ReminderTold],
+        models.Page[models.Reminder],
         query=PageQuery,
+        about="Messages that are still to be sent are listed too.",
     ),
 )

@@ -8,8 +8,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from gateway.control.api.asked import Asked as Body
-from gateway.control.api.asked import Query
+from gateway.control.api.asked import Body, Query
 from gateway.control.api.callers import Needs
 from gateway.control.api.calls import Call, Ids, Record, Reply
 from gateway.core.ledger import Asked
@@ -29,21 +28,25 @@ PARAMETERS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method of one path. `ask` is what is looked at to let a call in, the record of the path with it."""
+    """One method of one path. `operation` is what a generated client calls it, `summary` says it in a few words, and
+    `about` what else one should know. `ask` is what is looked at to let a call in, the record of the path with it.
+    Without `body_wanted` the body may be left out."""
 
     method: str
     path: str
+    operation: str
     summary: str
     needs: Needs
     handle: Callable[[Call], Awaitable[Reply]]
     answer: type[BaseModel] | None = None
     status: int = 200
     body: type[Body] | None = None
+    body_wanted: bool = True
     query: type[Query] = Query
     ask: Callable[[Ids], Asked] | None = None
     record: Record | None = None
     repeatable: bool = True
-    conflicts: bool = False
+    about: str = ""
 
     @property
     def segments(self) -> tuple[str, ...]:

@@ -1,16 +1,18 @@
 """Routes of SDK users."""
 
-from gateway.control.api.asked import PageQuery
+from collections.abc import Awaitable
+
+from gateway.control.api import models
+from gateway.control.api.asked import DisableUser, PageQuery
 from gateway.control.api.callers import Needs
-from gateway.control.api.calls import Answer, Call, Ids, Reply, tagged
-from gateway.control.api.models import Page, UserSeen, UserTokenMade, UserTold
+from gateway.control.api.calls import Answer, Call, Errand, Ids, Reply, showing
 from gateway.control.api.routes import Route
-from gateway.core.ledger import ActReason, ActRefused, Asked, Changes, Snapshot
+from gateway.core.ledger import ActReason, ActRefused, Asked, Changes, Done, Snapshot
 from gateway.core.records import User
 
 
-def _told(user: User) -> UserTold:
-    return UserTold(
+def _told(user: User) -> models.User:
+    return models.User(
         id=user.id,
         app=user.app_id,
         disabled=user.disabled,
@@ -19,8 +21,8 @@ def _told(user: User) -> UserTold:
     )
 
 
-def _shown(user: User) -> UserSeen:
-    return UserSeen(**dict(_told(user)), external_id=user.external_id)
+def _shown(user: User) -> models.UserDetail:
+    return models.UserDetail(**dict(_told(user)), external_id=user.external_id)
 
 
 def _ask(ids: Ids) -> Asked:
@@ -35,7 +37,7 @@ def _user(seen: Snapshot, ids: Ids) -> User:
     return user
 
 
-def _record(seen: Snapshot, ids: Ids) -> UserSeen:
+def _record(seen: Snapshot, ids: Ids) -> models.UserDetail:
     return _shown(_user(seen, ids))
 
 
@@ -48,23 +50,21 @@ async def _list(call: Call) -> Reply:
     return await call.page(call.desk.store.users(call.app_id), lambda user: (user.id,), _shown)
 
 
-async def _show(call: Call) -> Reply:
-    return tagged(_record(call.seen, call.ids))
-
-
 async def _disable(call: Call) -> Reply:
-    return await _switch(call, disabled=True)
+    asked: DisableUser = call.body
+    return await _switch(call, disabled=True, unknown_too=asked.unknown)
 
 
 async def _enable(call: Call) -> Reply:
-    return await _switch(call, disabled=False)
+    return await _switch(call, disabled=False, unknown_too=False)
 
 
-async def _switch(call: Call, *, disabled: bool) -> Reply:
-    changed = await call.change(
-        lambda errand: call.keeper(errand).switch_user(call.app_id, call.ids["user"], disabled=disabled), _answer(call)
-    )
-    return changed.reply()
+async def _switch(call: Call, *, disabled: bool, unknown_too: bool) -> Reply:
+    def switch(errand: Errand) -> Awaitable[Done]:
+        user_id = call.ids["user"]
+        return call.keeper(errand).switch_user(call.app_id, user_id, disabled=disabled, unknown_too=unknown_too)
+
+    return (await call.change(switch, _answer(call))).reply()
 
 
 async def _end_tokens(call: Call) -> Reply:
@@ -75,9 +75,9 @@ async def _end_tokens(call: Call) -> Reply:
 
 
 async def _token(call: Call) -> Reply:
-    def answer(_: Snapshot, changes: Changes) -> UserTokenMade:
+    def answer(_: Snapshot, changes: Changes) -> models.IssuedUserToken:
         token = next(each for each in changes.tokens if each.revoked_at is None and each.shutdown_at is None)
-        return UserTokenMade(
+        return models.IssuedUserToken(
             id=token.id, app=token.app_id, user=token.user_id, created_at=token.created_at, expires_at=token.expires_at
         )
 
@@ -95,58 +95,84 @@ async def _delete(call: Call) -> Reply:
 _USER = "/apps/{app}/users/{user}"
 
 ROUTES = (
-    Route("GET", "/apps/{app}/users", "The users of an app.", Needs.SEES, _list, Page[UserSeen], query=PageQuery),
-    Route("GET", _USER, "A user.", Needs.SEES, _show, UserSeen, ask=_ask, record=_record),
+    Route(
+        "GET",
+        "/apps/{app}/users",
+        "listUsers",
+        "List the users of an app",
+        Needs.SEES,
+        _list,
+        models.Page[models.UserDetail],
+        query=PageQuery,
+        about="Of deleted users only the id remains.",
+    ),
+    Route(
+        "GET", _USER, "getUser", "Get a user", Needs.SEES, showing(_record), models.UserDetail, ask=_ask, record=_record
+    ),
     Route(
         "POST",
         f"{_USER}/disable",
-        "Let none of a user's tokens through.",
+        "disableUser",
+        "Disable a user",
         Needs.KEEPS,
         _disable,
-        UserTold,
+        models.User,
+        body=DisableUser,
+        body_wanted=False,
         ask=_ask,
         record=_record,
+        about="From the next request on, none of the user's tokens is let through. With `unknown` this works for users,"
+        " too, whom only another issuer's tokens name.",
     ),
     Route(
         "POST",
         f"{_USER}/enable",
-        "Let a user's good tokens through again.",
+        "enableUser",
+        "Enable a user",
         Needs.KEEPS,
         _enable,
-        UserTold,
+        models.User,
         ask=_ask,
         record=_record,
+        about="The user's tokens are let through again, unless they have ended meanwhile.",
     ),
     Route(
         "POST",
         f"{_USER}/end-tokens",
-        "End every token that a user has now.",
+        "endUserTokens",
+        "End all tokens of a user",
         Needs.KEEPS,
         _end_tokens,
-        UserTold,
+        models.User,
         ask=_ask,
         record=_record,
+        about="Every token that the user has now ends. New ones can be made.",
     ),
     Route(
         "POST",
         f"{_USER}/tokens",
-        "Make a token for a user; it is shown once.",
+        "createUserToken",
+        "Create a token for a user",
         Needs.KEEPS,
         _token,
-        UserTokenMade,
+        models.IssuedUserToken,
         201,
         ask=_ask,
         record=_record,
+        about="The token is in this answer alone.",
     ),
     Route(
         "DELETE",
         _USER,
-        "End a user for good; a tombstone remains, also of one who was not known here.",
+        "deleteUser",
+        "Delete a user",
         Needs.KEEPS,
         _delete,
         None,
         204,
         ask=_ask,
         record=_record,
+        about="All tokens end, and the id is never used again. This works for users who are not known here, too: other"
+        " issuers' tokens may name them.",
     ),
 )

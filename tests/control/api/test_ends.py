@@ -70,8 +70,9 @@ async def test_an_etag_where_there_is_none(api: Managed) -> None:
     await api.ask(DEVELOPER, "POST", f"/apps/{api.ours.id}/leak-reports", {"id": key["id"]})
     (incident,) = (await api.ask(DEVELOPER, "GET", f"/apps/{api.ours.id}/incidents")).json["items"]
     path = f"/apps/{api.ours.id}/incidents/{incident['id']}/close"
-    refused = await api.ask(DEVELOPER, "POST", path, headers={"If-Match": '"x"'})
-    assert (refused.status, refused.code) == (400, "request_invalid")
+    for headers in ({"If-Match": '"x"'}, {"If-None-Match": "*"}):
+        refused = await api.ask(DEVELOPER, "POST", path, headers=headers)
+        assert (refused.status, refused.code) == (400, "request_invalid")
     assert (await api.ask(DEVELOPER, "POST", path)).json["state"] == "closed"
 
 

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import pytest
 
+from gateway.control.api.asked import PageQuery
+from gateway.control.api.table import ROWS
 from gateway.core.ledger import Act, Asked, Changes
 from gateway.core.notices import Channel, Mark, Notice, NoticeState, Wanted, item_of
 from gateway.core.people import developer_id
@@ -65,6 +67,17 @@ async def test_the_life_of_a_user(either: Managed) -> None:
     assert (await either.ask(DEVELOPER, "POST", f"{unknown}/tokens")).status == 404
 
 
+async def test_a_user_of_another_issuer_is_disabled_before_any_request(either: Managed) -> None:
+    """A stolen device whose tokens another issuer makes could be stopped by no call of the API."""
+    path = f"/apps/{either.ours.id}/users/theirs%2F7"
+    assert (await either.ask(DEVELOPER, "POST", f"{path}/disable")).status == 404
+    assert (await either.ask(DEVELOPER, "POST", f"{path}/disable", {"unknown": False})).status == 404
+    disabled = await either.ask(DEVELOPER, "POST", f"{path}/disable", {"unknown": True})
+    assert (disabled.status, disabled.json["id"], disabled.json["disabled"]) == (200, "theirs/7", True)
+    assert (await either.ask(SPECTATOR, "GET", path)).json["disabled"] is True
+    assert (await either.ask(DEVELOPER, "POST", f"{path}/enable")).json["disabled"] is False
+
+
 async def test_an_app_is_made_and_given_to_people(either: Managed) -> None:
     """An operator could not hand an app over, nor take it from somebody with all that was shown."""
     app = (await either.ask(OPERATOR, "POST", "/apps", {"name": "new", "region": "us"})).json
@@ -79,7 +92,7 @@ async def test_an_app_is_made_and_given_to_people(either: Managed) -> None:
     await either.ask(OPERATOR, "POST", f"{path}/keys", asked)
     await either.ask(DEVELOPER, "POST", f"{path}/keys/{mine[0]}/revoke")
     removed = await either.ask(OPERATOR, "DELETE", f"{path}/developers/{person}")
-    assert [key["id"] for key in removed.json["shown"]] == mine[1:]
+    assert [key["id"] for key in removed.json["keys_to_rotate"]] == mine[1:]
     assert (await either.ask(DEVELOPER, "GET", path)).status == 404
     assert (await either.ask(OPERATOR, "DELETE", f"{path}/developers/{person}")).status == 404
 
@@ -117,6 +130,24 @@ async def test_a_change_to_what_has_changed_is_refused(either: Managed) -> None:
     weak = await either.ask(DEVELOPER, "POST", f"{path}/revoke", headers={"If-Match": f"W/{now.headers['ETag']}"})
     assert (weak.status, weak.code) == (412, "changed_since")
     assert (await either.ask(DEVELOPER, "POST", f"{path}/revoke", headers={"If-Match": "*"})).status == 200
+
+
+async def test_a_change_that_wants_no_such_record_is_refused(either: Managed) -> None:
+    """A change that was asked for unless the record is there, or is as it is, would be made all the same."""
+    key = await either.make_key()
+    path = f"/apps/{either.ours.id}/keys/{key['id']}"
+    tag = (await either.ask(DEVELOPER, "GET", path)).headers["ETag"]
+    for unwanted in ("*", tag, f"W/{tag}", f'"x", {tag}'):
+        for method, rest in (("PATCH", ""), ("POST", "/revoke")):
+            body = {"name": "new"} if method == "PATCH" else None
+            refused = await either.ask(DEVELOPER, method, path + rest, body, headers={"If-None-Match": unwanted})
+            assert (refused.status, refused.code) == (412, "changed_since"), (method, unwanted)
+    assert (await either.ask(DEVELOPER, "GET", path)).headers["ETag"] == tag
+    other = await either.ask(DEVELOPER, "PATCH", path, {"name": "new"}, headers={"If-None-Match": '"x"'})
+    assert (other.status, other.json["name"]) == (200, "new")
+    user = f"/apps/{either.ours.id}/users/unknown"
+    statuses = [(await either.ask(DEVELOPER, "DELETE", user, headers={"If-None-Match": "*"})).status for _ in range(2)]
+    assert statuses == [204, 412]
 
 
 # Lists
@@ -180,6 +211,23 @@ async def test_a_cursor_is_good_for_its_own_list_and_caller(api: Managed) -> Non
         assert (answer.status, answer.json["faults"][0]["place"]) == (400, "query/cursor"), wrong
 
 
+async def test_a_cursor_is_good_for_no_other_list_of_the_app(api: Managed) -> None:
+    """Somebody would go on in a list from a place that is none there, and take its end for all that there is."""
+    lists = {row.path.partition("{app}")[2] for row in ROWS if issubclass(row.query, PageQuery)} - {""}
+    assert {"/keys", "/users", "/developers", "/advice", "/reminders", "/incidents", "/history"} <= lists
+    for _ in range(2):
+        await api.make_key()
+        await api.keeper.create_user_token(api.ours.id)
+    for kind in ("/keys", "/users", "/developers", "/history"):
+        cursor = (await api.ask(DEVELOPER, "GET", f"/apps/{api.ours.id}{kind}?limit=1")).json["next"]
+        assert cursor
+        for other in lists:
+            answer = await api.ask(DEVELOPER, "GET", f"/apps/{api.ours.id}{other}?cursor={cursor}")
+            assert answer.status == (200 if other == kind else 400), (kind, other)
+            if other != kind:
+                assert (answer.code, answer.json["faults"][0]["place"]) == ("request_invalid", "query/cursor")
+
+
 # Tokens
 
 
@@ -226,7 +274,7 @@ async def test_no_false_token_is_told_from_another(api: Managed) -> None:
         "Bearer ü",
     ]:
         answer = await api.ask("", "GET", "/apps", headers={"Authorization": header})
-        told.add((answer.status, answer.text, answer.headers["WWW-Authenticate"]))
+        told.add((*answer.but_for_its_id[::2], answer.headers["WWW-Authenticate"]))
     assert len(told) == 1
     assert next(iter(told))[0] == 401
 
@@ -247,7 +295,7 @@ async def test_what_a_key_could_do_without(tmp_path: Path) -> None:
 
         (advice,) = (await api.ask(SPECTATOR, "GET", f"/apps/{api.ours.id}/advice")).json["items"]
 
-        assert (advice["key"], advice["used"], advice["unused"]) == (key, ["USER_READ"], ["USER_LINK"])
+        assert (advice["id"], advice["used"], advice["unused"]) == (key, ["USER_READ"], ["USER_LINK"])
         assert (advice["days"], advice["idle"]) == (16, False)
         assert key in advice["command"]
     await store.close()

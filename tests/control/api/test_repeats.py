@@ -223,6 +223,9 @@ async def test_a_request_is_no_repeat_of_itself(api: Managed) -> None:
             DEVELOPER, "PATCH", f"{keys}/{key}", {"name": "new"}, headers={"If-Match": tag}, url=url
         )
         assert (renamed.status, renamed.json["name"]) == (200, "new")
+        losing.lost = True
+        never = f"/apps/{api.ours.id}/users/never"
+        assert (await api.ask(DEVELOPER, "DELETE", never, headers={"If-None-Match": "*"}, url=url)).status == 204
 
 
 async def _events(api: Managed) -> int:

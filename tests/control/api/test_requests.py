@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import pytest
 
 from gateway.core.ledger import Act, Asked, Changes, Item, ItemKind
-from tests.support.managing import DEVELOPER, NOBODY, OPERATOR, Managed
+from gateway.core.token import mint
+from gateway.store.contract import Store
+from tests.support.managing import DEVELOPER, NOBODY, OPERATOR, Managed, served
 
 GOOD: Final = {"name": "k", "scopes": ["USER_READ"]}
 
@@ -57,7 +60,7 @@ async def test_bodies(api: Managed, body: bytes, headers: Mapping[str, str], sta
     [
         ("GET", "/apps?limit=0", 400, "query/limit"),
         ("GET", "/apps?limit=1001", 400, "query/limit"),
-        ("GET", "/apps?limit=1&limit=2", 400, "query"),
+        ("GET", "/apps?limit=1&limit=2", 400, "query/limit"),
         ("GET", "/apps?token=x", 400, "query/token"),
         ("POST", "/developer-tokens?email=x", 400, "query/email"),
         ("GET", "/nowhere", 404, None),
@@ -114,6 +117,8 @@ async def test_no_body_of_a_stranger_is_asked_for(api: Managed) -> None:
         ({"If-Match": "x"}, 400, "header/If-Match"),
         ({"If-Match": '"a" "b"'}, 400, "header/If-Match"),
         ({"If-Match": '"a", W/"b"'}, 412, None),
+        ({"If-None-Match": "*"}, 412, None),
+        ({"If-None-Match": "x"}, 400, "header/If-None-Match"),
         ({"Expect": "the-best"}, 417, None),
     ],
 )
@@ -126,6 +131,33 @@ async def test_headers(api: Managed, headers: Mapping[str, str], status: int, pl
     assert answer.status == status
     if place:
         assert answer.json["faults"][0]["place"] == place
+
+
+class Counting:
+    """A store that knows what it was asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self.asked: list[str] = []
+        self._store = store
+
+    def __getattr__(self, name: str) -> object:
+        self.asked.append(name)
+        return getattr(self._store, name)
+
+
+async def test_an_unknown_token_takes_as_long_as_a_wrong_one(api: Managed) -> None:
+    """Somebody could tell by the time which ids of tokens there are, and how many people use the API."""
+    counting = Counting(api.store)
+    known = bytes.fromhex(api.tokens[DEVELOPER].removeprefix("gwd_").partition(".")[0])
+    asked = []
+    async with served(cast("Store", counting)) as url:
+        for token_id in (known, secrets.token_bytes(8)):
+            counting.asked.clear()
+            token = mint("gwd", token_id, secrets.token_bytes(48)).reveal()
+            answer = await api.ask(NOBODY, "GET", "/apps", headers={"Authorization": f"Bearer {token}"}, url=url)
+            assert (answer.status, answer.code) == (401, "unauthenticated")
+            asked.append(list(counting.asked))
+    assert asked[0] == asked[1] == ["find_item", "look"]
 
 
 async def test_a_body_where_none_is_wanted_is_told(api: Managed) -> None:

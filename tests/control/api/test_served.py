@@ -31,6 +31,9 @@ async def test_operators_of_the_settings_manage_what_the_gateway_serves(tmp_path
         assert (await gateway.ask(body, token=made["token"])).status == 401
         async with session.get(f"{gateway.app.admin_url}/api/v1/apps") as answer:
             assert answer.status == 401
+        for path in ("/live", "/ready", "/metrics", "/nowhere", "/api/v1/openapi.json", "/api/v1"):
+            async with session.get(f"{gateway.app.admin_url}{path}") as answer:
+                assert "Server" not in answer.headers
     everything = _everything(tmp_path)
     assert made["token"].encode() not in everything
     assert OPERATOR_TOKEN.encode() not in everything
