@@ -361,6 +361,7 @@ def _unconfirmed(what: str, *, ended: bool, more: str = "", partly: bool = False
         f"{what} was not made: no replica of the store confirmed in time that it would last. What there is of it"
         f" {fate}.{more} Try again once the replicas answer.",
         unknown=partly,
+        taken_back=True,
     )
 
 

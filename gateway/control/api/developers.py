@@ -97,10 +97,8 @@ async def _issue(call: Call) -> Reply:
         desk = call.token_desk(errand)
         return desk.issue_to(asked.email or "", lifetime) if person is None else desk.renew(person, lifetime)
 
-    if person is None:
-        await call.claim()
     try:
-        return (await call.change(issue, answer)).disclosing(lambda made: made.token)
+        return (await call.change(issue, answer, claims=person is None)).disclosing(lambda made: made.token)
     except ActRefused as refused:
         if refused.reason is ActReason.UNKNOWN_DEVELOPER and person is not None:
             raise role_missing() from refused

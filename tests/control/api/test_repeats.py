@@ -4,11 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Final, cast
 
 import pytest
 
 from gateway.core.ledger import Act, ActRefused, Done
+from gateway.core.people import person_id
 from gateway.core.records import Role
 from gateway.store.contract import Store, StoreUnavailable
 from tests.support.managing import DEVELOPER, OPERATOR, SPECTATOR, STRANGER, Managed, Told, email, served
@@ -127,6 +129,25 @@ async def test_what_was_refused_may_be_asked_again(api: Managed) -> None:
     assert (await api.ask(DEVELOPER, "POST", path, KEY, headers=ONCE)).json["disclosed"] is False
 
 
+async def test_a_token_for_somebody_whose_things_lie_with_the_operators(either: Managed) -> None:
+    """For one address in 256, an operator would be told that a token was made, and there is none."""
+    beside = person_id("operator:root")[:2]
+    address = next(each for n in count() if person_id(each := f"p{n}@example.com")[:2] == beside)
+    for asked in ({"email": address}, {"email": email(DEVELOPER)}):
+        headers = {"Idempotency-Key": asked["email"]}
+        refused = await either.ask(
+            OPERATOR, "POST", "/developer-tokens", {"email": "nobody@example.com"}, headers=headers
+        )
+        assert refused.code == "wish_invalid"
+        await either.keeper.grant(either.ours.id, address, Role.DEVELOPER)
+        made = await either.ask(OPERATOR, "POST", "/developer-tokens", asked, headers=headers)
+        again = await either.ask(OPERATOR, "POST", "/developer-tokens", asked, headers=headers)
+        assert (made.status, made.json["disclosed"]) == (201, False)
+        assert again.json == made.json | {"token": None, "disclosed": True}
+        other = await either.ask(OPERATOR, "POST", "/developer-tokens", {"email": email(SPECTATOR)}, headers=headers)
+        assert other.code == "repeat_differs"
+
+
 @pytest.mark.parametrize("key", ["", "a b", "ü", "x" * 256])
 async def test_a_key_that_cannot_be_is_told(api: Managed, key: str) -> None:
     """A client would believe to be protected against doing things twice."""
@@ -191,6 +212,28 @@ async def test_what_was_half_done_is_told_as_that(api: Managed) -> None:
         other = await api.make_key()
         revoked = await api.ask(DEVELOPER, "POST", f"/apps/{api.ours.id}/keys/{other['id']}/revoke", url=url)
         assert "X-Gateway-Replicated" not in revoked.headers
+
+
+async def test_what_was_taken_back_is_not_told_as_done(api: Managed) -> None:
+    """A program would deploy a key that was ended as soon as it was made, or wait for a device that has no token."""
+    late = Faulty(api.store)
+    key = await api.make_key()
+    path = f"/apps/{api.ours.id}/keys/{key['id']}/rotate"
+    async with served(cast("Store", late)) as url:
+        late.late = True
+        first = await api.ask(DEVELOPER, "POST", path, {}, headers=ONCE, url=url)
+        assert (first.status, first.code) == (503, "outcome_unknown")
+        late.late = False
+        again = await api.ask(DEVELOPER, "POST", path, {}, headers=ONCE, url=url)
+        assert (again.status, again.code) == (409, "already_rotated")
+
+        late.late = True
+        asked = {"email": email(SPECTATOR)}
+        first = await api.ask(OPERATOR, "POST", "/developer-tokens", asked, headers=ONCE, url=url)
+        assert (first.status, first.code) == (503, "store_unavailable")
+        late.late = False
+        other = await api.ask(OPERATOR, "POST", "/developer-tokens", {"email": email(DEVELOPER)}, headers=ONCE, url=url)
+        assert (other.status, other.json["disclosed"]) == (201, False)
 
 
 async def test_an_answer_that_is_lost_twice_is_told_as_that(api: Managed) -> None:
