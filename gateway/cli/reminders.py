@@ -17,9 +17,10 @@ from gateway.cli.tables import Cell
 from gateway.cli.views import View
 from gateway.cli.words import day
 from gateway.clock import Clock
+from gateway.control.due import Planned
 from gateway.control.letters import trial
-from gateway.control.notifier import Notifier, Planned, Turn
-from gateway.control.roads import Roads, RoadsFaulty, roads_from
+from gateway.control.notifier import Notifier, Turn
+from gateway.control.senders import Senders, SendersFaulty, senders_from
 from gateway.core.ledger import ActReason, ActRefused, Item, ItemKind
 from gateway.core.notices import Channel, Notice, NoticeState, Outcome, notice_of
 from gateway.core.people import developer_id
@@ -149,25 +150,25 @@ def try_one(
 
 
 async def _try(settings: Settings, to: str) -> Outcome:
-    roads, now = _roads(settings), Clock()()
+    senders, now = _senders(settings), Clock()()
     notice_id = f"trial-{now}"
-    hook = next((hook for hook in roads.hooks if hook.name == to), None)
+    hook = next((hook for hook in senders.hooks if hook.name == to), None)
     if hook is not None:
         return await hook.sender.send(trial(now), notice_id, now)
-    if any(email_faults(to)) or roads.mailer is None:
-        names = ", ".join(hook.name for hook in roads.hooks) or "none"
-        mails = "an e-mail address, or " if roads.mailer else "(reminders.smtp is not set) "
+    if any(email_faults(to)) or senders.mailer is None:
+        names = ", ".join(hook.name for hook in senders.hooks) or "none"
+        mails = "an e-mail address, or " if senders.mailer else "(reminders.smtp is not set) "
         raise ActRefused(
             ActReason.WISH_INVALID, f"Nobody can be told at {to!r}: give {mails}a webhook; there are {names}."
         )
-    return await roads.mailer.send(to, trial(now), notice_id)
+    return await senders.mailer.send(to, trial(now), notice_id)
 
 
 def _notifier(desk: Desk, at: int | None) -> Notifier:
     settings, clock = desk.settings.reminders, Clock()
     return Notifier(
         desk.store,
-        _roads(desk.settings),
+        _senders(desk.settings),
         clock if at is None else lambda: at,
         NoticeCounts(),
         every=settings.every,
@@ -175,15 +176,15 @@ def _notifier(desk: Desk, at: int | None) -> Notifier:
     )
 
 
-def _roads(settings: Settings) -> Roads:
+def _senders(settings: Settings) -> Senders:
     try:
-        roads = roads_from(settings.reminders)
-    except RoadsFaulty as error:
+        senders = senders_from(settings.reminders)
+    except SendersFaulty as error:
         raise Unusable("reminders_unusable", str(error).splitlines()) from error
-    if not roads:
+    if not senders:
         sentence = "Neither reminders.smtp nor reminders.webhooks is set: nobody can be told of anything."
         raise Unusable("reminders_unusable", [sentence])
-    return roads
+    return senders
 
 
 def _read(item: Item) -> Notice:
