@@ -23,6 +23,7 @@ from gateway.core.records import Fault
 from gateway.core.sightings import Sighting
 from gateway.core.token import Kind, Prefixes, Token, minted_id, parse_token, verifier
 from gateway.core.wishes import DAY
+from gateway.keys.developer_tokens import TokenDesk
 from gateway.store.contract import REFUSED, REQUESTS, FoundKey, FoundUserToken, Store, StoreBroken, Use
 
 # The answer to a report takes a whole number of these, so that its time does not tell what was found: looking for an
@@ -170,8 +171,7 @@ class LeakDesk:
         except ValueError as error:
             raise _damaged(item) from error
         if hmac.compare_digest(kept.verifier, verifier(token)):
-            asked = Asked(kept.owner, items=(key,))
-            await self._done(Act(asked, lambda seen: developer_tokens.revoke_token(seen, token_id, self.who)))
+            await TokenDesk(self.store, self.who).revoke(token_id)
 
     async def _with_use(self, reports: Sequence[LeakReport]) -> list[LeakReport]:
         """The reports, each with when the key was last used, and how often on which day, as far as it was noted."""

@@ -14,7 +14,7 @@ from gateway.control.api.models import (
     DeveloperTold,
     Page,
 )
-from gateway.control.api.problems import impossible
+from gateway.control.api.problems import Code, Problem, impossible
 from gateway.control.api.routes import Route
 from gateway.core.developer_tokens import LIFETIME, DeveloperToken, item_key, keys_shown, token_from
 from gateway.core.ledger import ActReason, ActRefused, Changes, ItemKind, Snapshot
@@ -95,16 +95,29 @@ async def _issue(call: Call) -> Reply:
 
     def issue(errand: Errand) -> Awaitable[IssuedToken]:
         desk = call.token_desk(errand)
-        return desk.issue_to(asked.email or "", lifetime) if person is None else desk.renew(person, lifetime)
+        if person is None:
+            return desk.issue_to(asked.email or "", lifetime)
+        return desk.renew(person, lifetime, call.caller.token_id)
 
     try:
         return (await call.change(issue, answer, claims=person is None)).disclosing(lambda made: made.token)
     except ActRefused as refused:
-        if refused.reason is ActReason.UNKNOWN_DEVELOPER and person is not None:
-            raise role_missing() from refused
-        if refused.reason is ActReason.UNKNOWN_DEVELOPER:
-            raise impossible([("body/email", "Nobody with this address has a role in any app.")]) from refused
-        raise
+        raise _refusal(refused, by_operator=person is None) from None
+
+
+def _refusal(refused: ActRefused, *, by_operator: bool) -> Exception:
+    """How it is told that no token was issued."""
+    match refused.reason:
+        case ActReason.UNKNOWN_DEVELOPER if by_operator:
+            return impossible([("body/email", "Nobody with this address has a role in any app.")])
+        case ActReason.UNKNOWN_DEVELOPER:
+            return role_missing()
+        case ActReason.TOKEN_INVALID:  # it ended since the caller was let in
+            return Problem(Code.UNAUTHENTICATED)
+        case ActReason.TOO_MANY_TOKENS:
+            return Problem(Code.CONFLICT, refused.message)
+        case _:
+            return refused
 
 
 async def _revoke(call: Call) -> Reply:
@@ -165,5 +178,12 @@ ROUTES = (
         201,
         TokenAsked,
     ),
-    Route("POST", "/developer-tokens/{token}/revoke", "End a token.", Needs.ANYBODY, _revoke, DeveloperTokenTold),
+    Route(
+        "POST",
+        "/developer-tokens/{token}/revoke",
+        "End a token, and all that descend from it.",
+        Needs.ANYBODY,
+        _revoke,
+        DeveloperTokenTold,
+    ),
 )

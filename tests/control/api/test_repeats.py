@@ -115,6 +115,7 @@ async def test_who_may_no_longer_see_it_is_told_nothing(api: Managed) -> None:
     """Somebody who was sent away would be told of a key again."""
     path = f"/apps/{api.ours.id}/keys"
     await api.ask(DEVELOPER, "POST", path, KEY, headers=ONCE)
+    await api.keeper.grant(api.theirs.id, email(DEVELOPER), Role.SPECTATOR)  # so that the token goes on
     await api.keeper.remove(api.ours.id, email(DEVELOPER))
     assert (await api.ask(DEVELOPER, "POST", path, KEY, headers=ONCE)).status == 404
 
