@@ -174,6 +174,11 @@ def end_tokens(snapshot: Snapshot, who: Who) -> Changes:
     return _ended(snapshot, _tokens(snapshot), who)
 
 
+def revoked_event(token: DeveloperToken, now: int, who: Who) -> AuditEvent:
+    """That a token was revoked."""
+    return _event(token, AuditAction.DEVELOPER_TOKEN_REVOKED, now, who)
+
+
 def keys_shown(snapshot: Snapshot, developer: str) -> list[KeyRecord]:
     """The keys of the app that work and whose tokens this person was shown, as who makes a key is; oldest first."""
     actor = f"developer:{developer}"
@@ -222,8 +227,7 @@ def _ended(snapshot: Snapshot, tokens: Iterable[DeveloperToken], who: Who) -> Ch
     now = snapshot.now
     ended = [replace(token, revoked_at=now) for token in tokens if token.revoked_at is None]
     items = map(token_item, ended)
-    events = (_event(token, AuditAction.DEVELOPER_TOKEN_REVOKED, now, who) for token in ended)
-    return Changes(items=tuple(items), events=tuple(events))
+    return Changes(items=tuple(items), events=tuple(revoked_event(token, now, who) for token in ended))
 
 
 _MEMBERS: Final = {"developer", "verifier", "created_at", "expires_at", "created_by", "revoked_at"}
