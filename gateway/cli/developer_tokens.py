@@ -71,7 +71,7 @@ def revoke(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """End a token, now and for good. To revoke one that has ended already is no fault."""
+    """End a token and all that were made with it, now and for good. To revoke one that has ended is no fault."""
 
     async def work(desk: Desk) -> tuple[DeveloperToken | None, bool, bool]:
         done = await _desk(desk).revoke(token_id)

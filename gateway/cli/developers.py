@@ -61,7 +61,9 @@ def grant(
 
 @developers.command("remove", epilog=EPILOG)
 def remove(email: Email, app: OfApp, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Take a person's role in an app, and tell which keys to rotate: those whose tokens this person was shown."""
+    """Take a person's role in an app, and tell which keys to rotate: those whose tokens this person was shown.
+
+    With the last role the person's tokens for the management API end."""
 
     async def work(desk: Desk) -> tuple[Done, list[str]]:
         async with hinted(desk.store, app=app):

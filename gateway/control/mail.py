@@ -48,15 +48,14 @@ class Mailer:
 
         Sent is what the server has said 250 to, and nothing else.
         """
-        return partial(self._sent, to, self._message(to, letter, notice_id))
+        try:
+            return partial(self._sent, to, self._message(to, letter, notice_id))
+        except ValueError:  # one mail that cannot be written is not to hold up the others
+            return _unwritable
 
     async def _sent(self, to: str, message: bytes) -> Outcome:
         import aiosmtplib  # noqa: PLC0415 - a gateway that sends no mails does not wait for it
 
-        try:
-            message = self._message(to, letter, notice_id)
-        except ValueError:  # one mail that cannot be written is not to hold up the others
-            return Outcome(NoticeState.FAILED, "unwritable")
         client, let_in = self._client(aiosmtplib.SMTP), False
         try:
             async with client:
@@ -109,3 +108,7 @@ def _without_words(text: str) -> str:
 
 def _secret(file: Path) -> str:
     return file.read_text("utf-8").strip()
+
+
+async def _unwritable() -> Outcome:
+    return Outcome(NoticeState.FAILED, "unwritable")

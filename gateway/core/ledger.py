@@ -34,6 +34,7 @@ class ActReason(StrEnum):
     CODE_INVALID = "code_invalid"
     TOO_MANY_REFRESHES = "too_many_refreshes"
     TOKEN_INVALID = "token_invalid"  # noqa: S105 - as above
+    TOO_MANY_TOKENS = "too_many_tokens"
     REPEAT_DIFFERS = "repeat_differs"
     REPEATED = "repeated"
     CHANGED_SINCE = "changed_since"
@@ -57,6 +58,7 @@ class ItemKind(StrEnum):
     INCIDENT = "incident"  # of a credential that leaked
     NOTICE = "notice"  # what is to be told, or was, to one person by one channel
     DEVELOPER_TOKEN = "developer_token"  # noqa: S105 - the name of a kind, no secret
+    NEWEST_TOKEN = "newest_token"  # noqa: S105 - as above; which developer's token a person was given last
     REPEAT = "repeat"  # what a request of the management API was answered that may be sent again
 
 

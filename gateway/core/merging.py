@@ -5,11 +5,12 @@ afterwards: ends by the earlier, cuts by the later; and what is disabled here st
 there. What the two sides do not agree upon stays as it is here, and is named.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
-from gateway.core.developer_tokens import token_from, token_item
+from gateway.core.audit import AuditEvent
+from gateway.core.developer_tokens import item_key, revoked_event, token_from, token_item
 from gateway.core.ledger import Asked, Changes, Item, ItemKind, Snapshot, Who
 from gateway.core.lifecycle import places
 from gateway.core.people import developer_id, restored
@@ -64,8 +65,9 @@ def tokens_sought(app_id: str, tokens: Sequence[UserTokenRecord]) -> Asked:
 
 
 def items_sought(owner: str, items: Sequence[Item]) -> Asked:
-    """What must be seen to merge these items of an app or a person."""
-    return Asked(owner, items=tuple(item.key for item in items))
+    """What must be seen to merge these items of an app or a person: they, and what tokens among them descend from."""
+    ancestors = (each for item in items if _is_persons(item) for each in token_from(item).ancestors)
+    return Asked(owner, items=tuple(dict.fromkeys((*(item.key for item in items), *map(item_key, ancestors)))))
 
 
 def merge_app(snapshot: Snapshot, app: App, roles: Mapping[str, Role], who: Who) -> Merged:
@@ -147,20 +149,22 @@ def merge_tokens(snapshot: Snapshot, tokens: Sequence[UserTokenRecord], who: Who
 
 
 def merge_items(snapshot: Snapshot, items: Sequence[Item], who: Who) -> Merged:
-    """Items of one app or person. One that is here stays as it is, but that a token ended there ends here too."""
+    """Items of one app or person. One that is here stays as it is, but that a token ended there ends here too, and one
+    that comes from there has ended if one here has that it descends from."""
     kept, conflicts = [], []
     for item in items:
         here = snapshot.items.get(item.key)
-        is_persons = item.kind is ItemKind.DEVELOPER_TOKEN
-        if here is None and snapshot.app is None and not is_persons:
+        if here is None and snapshot.app is None and not _is_persons(item):
             conflicts.append(Conflict(item, _NO_APP))
         elif here is None:
-            kept.append(item)
+            kept.append(_less_new(snapshot, item) if _is_persons(item) else item)
         elif here != item:
-            less = _less_item(here, item) if is_persons else here
+            less = _less_item(here, item) if _is_persons(item) else here
             kept += [less] if less != here else []
             conflicts += [] if less == item else [Conflict(item, _OTHER_TEXT)]
-    return _with_events(snapshot, Changes(items=tuple(kept)), conflicts, who)
+    merged = _with_events(snapshot, Changes(items=tuple(kept)), conflicts, who)
+    told = tuple(_revocations(snapshot, kept, who))
+    return replace(merged, changes=replace(merged.changes, events=(*merged.changes.events, *told)))
 
 
 class _Book(Generic[RecordT]):
@@ -225,6 +229,27 @@ def _less_item(here: Item, there: Item) -> Item:
     """A developer's token that is here without what was taken from it there."""
     token, other = token_from(here), token_from(there)
     return token_item(replace(token, revoked_at=_earlier(token.revoked_at, other.revoked_at)))
+
+
+def _less_new(snapshot: Snapshot, there: Item) -> Item:
+    """A developer's token that comes from there, with the end of those here that it descends from."""
+    token = token_from(there)
+    line = [token_from(snapshot.items[key]) for key in map(item_key, token.ancestors) if key in snapshot.items]
+    revoked_at = min((each.revoked_at for each in (token, *line) if each.revoked_at is not None), default=None)
+    return there if revoked_at == token.revoked_at else token_item(replace(token, revoked_at=revoked_at))
+
+
+def _is_persons(item: Item) -> bool:
+    return item.kind is ItemKind.DEVELOPER_TOKEN
+
+
+def _revocations(snapshot: Snapshot, kept: Iterable[Item], who: Who) -> Iterator[AuditEvent]:
+    """What developers' tokens that were here ended by this."""
+    for item in kept:
+        here = snapshot.items.get(item.key)
+        # Of an end that was known and comes to be an earlier one nothing is told: nothing more is taken.
+        if here is not None and token_from(here).revoked_at is None:
+            yield revoked_event(token_from(item), snapshot.now, who)
 
 
 def _token_hindrance(snapshot: Snapshot, token: UserTokenRecord) -> str | None:

@@ -41,6 +41,11 @@ class Repeat:
         """Where it is kept, for a change to what this app or person owns."""
         return ItemKind.REPEAT, owner[:2] + self.digest
 
+    def claim(self) -> "Repeat":
+        """What binds the key to this request before it is done. It is never taken for what the request came to, even
+        where both are kept in one place."""
+        return replace(self, digest=_digest("claim", self.digest, ""))
+
 
 def repeat_of(caller: str, key: str, scope: str, route: str, body: bytes, attempt: str) -> Repeat:
     """A request of a caller, with the `Idempotency-Key` that came with it; another scope knows nothing of the key."""

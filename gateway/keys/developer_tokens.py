@@ -4,6 +4,7 @@ As `Keeper`: every method raises `ActRefused` with a sentence for people, and `S
 """
 
 import re
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,13 +14,18 @@ from gateway.core.developer_tokens import (
     LIFETIME,
     PREFIX,
     DeveloperToken,
+    Moved,
     NewDeveloperToken,
+    asked_of,
+    end_tokens,
     issue_token,
     item_key,
+    newest_key,
+    require_all_seen,
     revoke_token,
     token_from,
 )
-from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Done, Item, ItemKind, Who
+from gateway.core.ledger import Act, ActReason, ActRefused, Asked, Changes, Decide, Done, Item, ItemKind, Snapshot, Who
 from gateway.core.people import developer_id, person_id
 from gateway.core.token import IDENTIFIER_BYTES, SECRET_BYTES, Secret, mint, verifier
 from gateway.core.wishes import email_faults, normal_email
@@ -28,6 +34,7 @@ from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 Around = Callable[[Act], Act]
 
 _ID: Final = re.compile(r"[0-9a-f]{16}\Z")
+_TRIES: Final = 10  # of an act, while others issue tokens to the same person
 _AGAIN: Final = "No replica of the store confirmed in time that the token would last; it was not issued. Try again."
 
 
@@ -58,7 +65,7 @@ class TokenDesk:
 
     store: Store
     who: Who
-    entropy: Callable[[int], bytes] = field(repr=False)
+    entropy: Callable[[int], bytes] = field(default=secrets.token_bytes, repr=False)
     around: Around = lambda act: act
 
     async def issue_to(self, email: str, lifetime: int = LIFETIME) -> IssuedToken:
@@ -68,25 +75,26 @@ class TokenDesk:
             raise ActRefused(ActReason.WISH_INVALID, sentence)
         return await self.renew(person_of(email), lifetime)
 
-    async def renew(self, person: Person, lifetime: int = LIFETIME) -> IssuedToken:
-        """A token for a person, who must still have a role in some app."""
-        async for each in self.store.developers():
-            if person_id(each.email) == person.id:
-                return await self.issue(person, lifetime)
+    async def renew(self, person: Person, lifetime: int = LIFETIME, parent: str | None = None) -> IssuedToken:
+        """A token for a person, who must still have a role in some app; made with the token `parent`, if one is named,
+        which must not have ended then."""
+        if await self._has_role(person.id):
+            return await self.issue(person, lifetime, parent)
         raise ActRefused(
             ActReason.UNKNOWN_DEVELOPER,
             "Nobody with this address has a role in any app; see 'gateway developers list'.",
         )
 
-    async def issue(self, person: Person, lifetime: int = LIFETIME) -> IssuedToken:
+    async def issue(self, person: Person, lifetime: int = LIFETIME, parent: str | None = None) -> IssuedToken:
         """A token for a person, for `lifetime` milliseconds."""
         identifier = bytes.fromhex(person.id[:2]) + self.entropy(IDENTIFIER_BYTES - 1)
         token = mint(PREFIX, identifier, self.entropy(SECRET_BYTES))
         token_id = identifier.hex()
-        wish = NewDeveloperToken(token_id, person.developer, verifier(token.reveal().encode("ascii")), lifetime)
-        asked = Asked(person.id, items=(item_key(token_id),))
-        done = await self._do(self.around(Act(asked, lambda seen: issue_token(seen, person.id, wish, self.who))))
+        wish = NewDeveloperToken(token_id, person.developer, verifier(token.reveal().encode("ascii")), lifetime, parent)
+        named = (token_id,) if parent is None else (token_id, parent)
+        done = await self._among(person.id, lambda seen: issue_token(seen, person.id, wish, self.who), *named)
         if not done.replicated:
+            asked = Asked(person.id, items=(item_key(token_id),))
             with suppress(StoreUnavailable, ActRefused):
                 await self._once(Act(asked, lambda seen: revoke_token(seen, token_id, self.who)))
             raise StoreUnavailable(_AGAIN)
@@ -104,12 +112,38 @@ class TokenDesk:
             yield read(item)
 
     async def revoke(self, token_id: str) -> Done:
-        """End a token now. `changes` is empty when it had been revoked before."""
+        """End a token now, and all that descend from it. `changes` is empty when they had been revoked before."""
         found = await self.find(token_id)
         if found is None:
             raise ActRefused(ActReason.UNKNOWN_TOKEN, "There is no developer's token with this id.")
-        asked = Asked(found.owner, items=(item_key(token_id),))
-        return await self._do(self.around(Act(asked, lambda seen: revoke_token(seen, token_id, self.who))))
+        return await self._among(found.owner, lambda seen: revoke_token(seen, token_id, self.who), token_id)
+
+    async def end_all(self, email: str) -> Done:
+        """End every token that the person with this address has now, whether or not there is such a person. The items
+        in `changes` are those that were ended."""
+        return await self._among(person_id(normal_email(email)), lambda seen: end_tokens(seen, self.who))
+
+    async def end_left(self, email: str) -> None:
+        """End what tokens are left of a person who has no role in any app, so that none works again with the next role
+        that is granted."""
+        if not await self._has_role(person_id(normal_email(email))):
+            await self.end_all(email)
+
+    async def _has_role(self, owner: str) -> bool:
+        async for each in self.store.developers():
+            if person_id(each.email) == owner:
+                return True
+        return False
+
+    async def _among(self, owner: str, decide: Decide, *named: str) -> Done:
+        """Do what is about a person's tokens, with all of them in sight."""
+        for _ in range(_TRIES):
+            (seen,) = await self.store.look([Asked(owner, items=(newest_key(owner),))])
+            whole = _all_seen(owner, seen.items.get(newest_key(owner)), decide)
+            asked = asked_of(owner, [token async for token in self.all_of(owner)], seen.now, *named)
+            with suppress(Moved):
+                return await self._do(self.around(Act(asked, whole)))
+        raise StoreUnavailable("The person's tokens are being changed too often; nothing was done. Try again.")
 
     async def _do(self, act: Act) -> Done:
         try:
@@ -127,6 +161,14 @@ class TokenDesk:
         if isinstance(outcome, ActRefused):
             raise outcome
         return outcome
+
+
+def _all_seen(owner: str, newest: Item | None, decide: Decide) -> Decide:
+    def whole(seen: Snapshot) -> Changes:
+        require_all_seen(seen, owner, newest)
+        return decide(seen)
+
+    return whole
 
 
 def read(item: Item) -> DeveloperToken:

@@ -31,6 +31,7 @@ from gateway.core.wishes import (
     shutdown_faults,
     user_faults,
 )
+from gateway.keys.developer_tokens import TokenDesk
 from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 
 ID_BYTES: Final = 12  # of apps and users: written as 24 hex digits
@@ -256,13 +257,17 @@ class Keeper:
         """Give a person a role in an app, instead of the one before."""
         email = normal_email(email)
         await self._require(app_id, email_faults(email))
+        await TokenDesk(self.store, self.who).end_left(email)  # from before the last role was taken
         return await self._do(Asked(app_id, roles=True), lambda seen: people.grant(seen, email, role, self.who))
 
     async def remove(self, app_id: str, email: str) -> Done:
-        """Take a person's role in an app."""
+        """Take a person's role in an app; with the last one, the person's developers' tokens end."""
         email = normal_email(email)
         await self._require(app_id, email_faults(email))
-        return await self._do(Asked(app_id, roles=True), lambda seen: people.remove(seen, email, self.who))
+        done = await self._do(Asked(app_id, roles=True), lambda seen: people.remove(seen, email, self.who))
+        with suppress(StoreUnavailable):  # then they are of no use, and end before a role is granted again
+            await TokenDesk(self.store, self.who).end_left(email)
+        return done
 
     # How each of them is done
 
@@ -361,6 +366,7 @@ def _unconfirmed(what: str, *, ended: bool, more: str = "", partly: bool = False
         f"{what} was not made: no replica of the store confirmed in time that it would last. What there is of it"
         f" {fate}.{more} Try again once the replicas answer.",
         unknown=partly,
+        taken_back=True,
     )
 
 

@@ -13,13 +13,17 @@ class StoreUnavailable(Exception):
     """The store cannot be asked now. It is nobody's credential that is at fault: answer 503, never 401.
 
     `in_grace` says that the store answered lately enough for what is remembered to go on without it; `unknown`, that
-    it was asked to change something and nobody can tell whether it did; otherwise it did not.
+    it was asked to change something and nobody can tell whether it did; otherwise it did not. `taken_back` says that
+    what it did was ended again, as no replica had it: whatever of it remains, nobody was given anything.
     """
 
-    def __init__(self, message: str, *, in_grace: bool = False, unknown: bool = False) -> None:
+    def __init__(
+        self, message: str, *, in_grace: bool = False, unknown: bool = False, taken_back: bool = False
+    ) -> None:
         super().__init__(message)
         self.in_grace = in_grace
         self.unknown = unknown
+        self.taken_back = taken_back
 
 
 class StoreBroken(StoreUnavailable):

@@ -133,10 +133,12 @@ class SqliteStore:
 
     async def find_item(self, kind: ItemKind, item_id: str) -> Item | None:
         """The item of this kind with this id, or None."""
+        self._check_file()
         return next(iter(self._found(rows.item, rows.FIND_ITEM, kind, item_id)), None)
 
     async def look(self, asked: Sequence[Asked]) -> list[Snapshot]:
         """What acts would see now."""
+        self._check_file()
         with translating(self._path), reading(self._reader):
             return [acting.snapshot(self._reader, each, self._now()) for each in asked]
 
@@ -321,11 +323,13 @@ class SqliteStore:
             return [items.placed(row) for row in listing.page_of(found)]
 
     async def _list(self, items: Listing[T], bound: str | None, *place: object) -> AsyncIterator[T]:
+        self._check_file()
         while page := self._page(items, (bound, *place, PAGE)):
             for _, record in page:
                 yield record
             place, _ = page[-1]
             await asyncio.sleep(0)  # others get their turn between two pages
+            self._check_file()
 
     async def _write(self, act: Callable[[sqlite3.Connection], T]) -> T:
         """Do `act` whole or not at all, in the writer's thread."""

@@ -285,6 +285,23 @@ def test_a_developers_token_loses_what_either_lost(
     ledger.items[mine.key] = mine
     merge_items_into(ledger, theirs)
     assert ledger.items == {mine.key: token_item(replace(token, revoked_at=end))}
+    told = [(AuditAction.DEVELOPER_TOKEN_REVOKED, person, "0c01", "dev_00")] if here is None and end else []
+    assert [(each.action, each.app_id, each.subject_id, each.about) for each in ledger.events] == told
+
+
+@pytest.mark.parametrize(
+    ("first", "own", "end"), [(5, None, 5), (5, 3, 3), (5, 7, 5), (None, 7, 7), (None, None, None)]
+)
+def test_a_token_does_not_outlive_what_it_descends_from_here(
+    ledger: Ledger, first: int | None, own: int | None, end: int | None
+) -> None:
+    """What was made with a stolen token would come back from a backup."""
+    token = DeveloperToken("0c01", "0c" * 12, "dev_00", bytes(32), 1, NOW + DAY, "operator:ada", first)
+    child = replace(token, id="0c02", revoked_at=own, ancestors=("0c00", "0c01"))
+    ledger.items[token_item(token).key] = token_item(token)
+    assert merge_items_into(ledger, token_item(child)).conflicts == ()
+    assert ledger.items[token_item(child).key] == token_item(replace(child, revoked_at=end))
+    assert ledger.events == []  # what is new, the audit of its store tells of
 
 
 def test_a_developers_token_comes_without_an_app(ledger: Ledger) -> None:

@@ -104,6 +104,17 @@ def test_what_came_to_nothing_may_be_asked_again() -> None:
     assert not forget(Snapshot(NOW, APP), repeat, APP.id)
 
 
+def test_a_claim_is_not_what_came_of_the_request() -> None:
+    """Where the two are kept in one place, a request that was never done would be told as done."""
+    (claim,) = done(asking().claim()).items
+
+    (item,) = done(asking(), claim).items
+    assert item.key != claim.key
+    with pytest.raises(ActRefused) as refused:
+        done(asking(body=b"[]", attempt="2").claim(), claim)
+    assert refused.value.reason is ActReason.REPEAT_DIFFERS
+
+
 @pytest.mark.parametrize("text", ["[]", "{}", '{"route":1,"body":"","attempt":"","answer":""}', "no json"])
 def test_damage_is_told(text: str) -> None:
     """What a broken store says would be answered to a client."""

@@ -1,11 +1,13 @@
 """A store whose file goes away, or becomes another, while it is in use."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from gateway.store.contract import StoreUnavailable
+from gateway.core.ledger import Asked, ItemKind
+from gateway.store import sqlite
+from gateway.store.contract import Store, StoreUnavailable
 from gateway.store.open import open_store
 from tests.store import acts
 from tests.store.acts import do
@@ -51,5 +53,57 @@ async def test_what_is_written_into_a_lost_file_is_not_done(lose: Callable[[Path
             await do(store, acts.revoke(APP.id, KEY_ID))
         with pytest.raises(StoreUnavailable, match="removed or replaced"):
             store.revision()
+    finally:
+        await store.close()
+
+
+async def _listed(store: Store) -> object:
+    return [app async for app in store.apps()]
+
+
+_READS: list[Callable[[Store], Awaitable[object]]] = [
+    lambda store: store.look([Asked(APP.id)]),
+    lambda store: store.find_item(ItemKind.DEVELOPER_TOKEN, "ab" * 8),
+    _listed,
+]
+
+
+@pytest.mark.parametrize("lose", [_removed, _replaced])
+@pytest.mark.parametrize("read", _READS, ids=["look", "find_item", "list"])
+async def test_what_a_lost_file_says_is_not_believed(
+    lose: Callable[[Path], None],
+    read: Callable[[Store], Awaitable[object]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A developer's token, or a role, would be good after its end at a process that reads the old file."""
+    monkeypatch.setattr(sqlite, "_IDENTITY_SECONDS", 0.0)
+    path = tmp_path / "gateway.db"
+    store = open_store(f"sqlite:///{path}", create=True)
+    try:
+        await fill(store)
+        await read(store)
+        lose(path)
+
+        with pytest.raises(StoreUnavailable, match="removed or replaced"):
+            await read(store)
+    finally:
+        await store.close()
+
+
+async def test_a_file_that_is_lost_between_two_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a long list would be of a file that nobody else reads any more."""
+    monkeypatch.setattr(sqlite, "_IDENTITY_SECONDS", 0.0)
+    monkeypatch.setattr(sqlite, "PAGE", 1)
+    path = tmp_path / "gateway.db"
+    store = open_store(f"sqlite:///{path}", create=True)
+    try:
+        await fill(store)
+        keys = store.keys()
+        await anext(keys)
+        _removed(path)
+
+        with pytest.raises(StoreUnavailable, match="removed or replaced"):
+            await anext(keys)
     finally:
         await store.close()

@@ -32,10 +32,11 @@ class Needs(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, proven. `person` is None for an operator."""
+    """Who asks, proven. `person` is None for an operator, and so is `token_id`, of the token that was shown."""
 
     actor: str
     person: Person | None = None
+    token_id: str | None = None
 
     def role_in(self, snapshot: Snapshot) -> Role | None:
         """What the caller may do in the app of a snapshot that shows roles."""
@@ -93,4 +94,4 @@ class Callers:
         fault = token_fault(token, digest, snapshot.now)
         if item is None or fault is not None:
             return None
-        return Caller(f"developer:{token.developer}", Person(token.owner, token.developer))
+        return Caller(f"developer:{token.developer}", Person(token.owner, token.developer), token.id)

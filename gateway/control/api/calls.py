@@ -139,29 +139,26 @@ class Call:
             return TokenDesk(self.desk.store, self.who, self.desk.entropy)
         return TokenDesk(self.desk.store, self.who, self.desk.entropy, errand.around)
 
-    async def change(self, do: Callable[["Errand"], Awaitable[T]], answer: Answer) -> "Changed[T]":
-        """Do something once, and tell what came of it, as it was told the first time."""
+    async def change(
+        self, do: Callable[["Errand"], Awaitable[T]], answer: Answer, *, claims: bool = False
+    ) -> "Changed[T]":
+        """Do something once, and tell what came of it, as it was told the first time. `claims` is for a change that is
+        kept with somebody whom the body names, where another body would not meet the Idempotency-Key."""
         errand = Errand(self, answer)
         try:
+            if claims:
+                await errand.claim()
             result = await do(errand)
         except Repeated as repeated:
             return Changed(repeated.answer.encode(), None, repeated=True)
+        except ActRefused:
+            await errand.unclaim()
+            raise
         except StoreUnavailable as error:
-            if not error.unknown:
+            if error.taken_back or not error.unknown:
                 await errand.forget()
             raise
         return Changed(errand.told.encode(), result)
-
-    async def claim(self) -> None:
-        """Bind the Idempotency-Key to this body, for a change that is kept with somebody whom the body names: another
-        body would not meet it there."""
-        if self.repeat is None:
-            return
-        owner = person_id(self.caller.actor)
-        act = once(Act(Asked(owner), lambda _: Changes()), self.repeat, lambda _seen, _changes: "")
-        (outcome,) = await self.desk.store.act([act])
-        if isinstance(outcome, ActRefused) and not isinstance(outcome, Repeated):
-            raise outcome
 
     async def page(
         self, found: AsyncIterator[T], place: Callable[[T], Place], model: Callable[[T], BaseModel]
@@ -243,6 +240,7 @@ class Errand:
         self._call = call
         self._answer = answer
         self._owner = ""
+        self._claim: tuple[Repeat, str] | None = None
         self._mine: str | None = None  # the record's ETag after our own change, if it is met again
 
     def around(self, act: Act) -> Act:
@@ -261,13 +259,32 @@ class Errand:
 
         return Act(inner.asked, decide)
 
+    async def claim(self) -> None:
+        """Bind the Idempotency-Key to this body, with the caller."""
+        if self._call.repeat is None:
+            return
+        claim, owner = self._call.repeat.claim(), person_id(self._call.caller.actor)
+        act = once(Act(Asked(owner), lambda _: Changes()), claim, lambda _seen, _changes: "")
+        (outcome,) = await self._call.desk.store.act([act])
+        if isinstance(outcome, ActRefused) and not isinstance(outcome, Repeated):
+            raise outcome
+        self._claim = claim, owner
+
+    async def unclaim(self) -> None:
+        """Let the key be sent with another body: this one was refused."""
+        if self._claim is not None:
+            await self._forget(*self._claim)
+
     async def forget(self) -> None:
         """Let the request be sent again: it came to nothing. Best effort: at worst a repeat is told of what it was."""
-        repeat, owner = self._call.repeat, self._owner
-        if repeat is not None and owner:
-            asked = Asked(owner, items=(repeat.key(owner),))
-            with suppress(StoreUnavailable):
-                await self._call.desk.store.act([Act(asked, lambda seen: forget(seen, repeat, owner))])
+        await self.unclaim()
+        if self._call.repeat is not None and self._owner:
+            await self._forget(self._call.repeat, self._owner)
+
+    async def _forget(self, repeat: Repeat, owner: str) -> None:
+        asked = Asked(owner, items=(repeat.key(owner),))
+        with suppress(StoreUnavailable):
+            await self._call.desk.store.act([Act(asked, lambda seen: forget(seen, repeat, owner))])
 
     def _decide(self, act: Act) -> Callable[[Snapshot], Changes]:
         def decide(seen: Snapshot) -> Changes:

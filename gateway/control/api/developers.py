@@ -7,7 +7,7 @@ from gateway.control.api.asked import GrantRole, NewDeveloperToken, PageQuery, T
 from gateway.control.api.callers import Needs, role_missing
 from gateway.control.api.calls import Call, Errand, Reply
 from gateway.control.api.keys import key_told
-from gateway.control.api.problems import impossible
+from gateway.control.api.problems import Code, Problem, impossible
 from gateway.control.api.routes import Route
 from gateway.core.developer_tokens import LIFETIME, DeveloperToken, item_key, keys_shown, token_from
 from gateway.core.ledger import ActReason, ActRefused, Changes, ItemKind, Snapshot
@@ -90,18 +90,29 @@ async def _issue(call: Call) -> Reply:
 
     def issue(errand: Errand) -> Awaitable[IssuedToken]:
         desk = call.token_desk(errand)
-        return desk.issue_to(asked.email or "", lifetime) if person is None else desk.renew(person, lifetime)
+        if person is None:
+            return desk.issue_to(asked.email or "", lifetime)
+        return desk.renew(person, lifetime, call.caller.token_id)
 
-    if person is None:
-        await call.claim()
     try:
-        return (await call.change(issue, answer)).disclosing(lambda made: made.token)
+        return (await call.change(issue, answer, claims=person is None)).disclosing(lambda made: made.token)
     except ActRefused as refused:
-        if refused.reason is ActReason.UNKNOWN_DEVELOPER and person is not None:
-            raise role_missing() from refused
-        if refused.reason is ActReason.UNKNOWN_DEVELOPER:
-            raise impossible([("body/email", "belongs to nobody who has a role in an app")]) from refused
-        raise
+        raise _refusal(refused, by_operator=person is None) from None
+
+
+def _refusal(refused: ActRefused, *, by_operator: bool) -> Exception:
+    """How it is told that no token was issued."""
+    match refused.reason:
+        case ActReason.UNKNOWN_DEVELOPER if by_operator:
+            return impossible([("body/email", "belongs to nobody who has a role in an app")])
+        case ActReason.UNKNOWN_DEVELOPER:
+            return role_missing()
+        case ActReason.TOKEN_INVALID:  # it ended since the caller was let in
+            return Problem(Code.UNAUTHENTICATED)
+        case ActReason.TOO_MANY_TOKENS:
+            return Problem(Code.CONFLICT, refused.message)
+        case _:
+            return refused
 
 
 async def _revoke(call: Call) -> Reply:
@@ -180,6 +191,6 @@ ROUTES = (
         Needs.ANYBODY,
         _revoke,
         models.DeveloperToken,
-        about="One of your own; anybody's for an operator.",
+        about="And all that descend from it. One of your own; anybody's for an operator.",
     ),
 )

@@ -4,11 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Final, cast
 
 import pytest
 
 from gateway.core.ledger import Act, ActRefused, Done
+from gateway.core.people import person_id
 from gateway.core.records import Role
 from gateway.store.contract import Store, StoreUnavailable
 from tests.support.managing import DEVELOPER, OPERATOR, SPECTATOR, STRANGER, Managed, Told, email, served
@@ -113,6 +115,7 @@ async def test_who_may_no_longer_see_it_is_told_nothing(api: Managed) -> None:
     """Somebody who was sent away would be told of a key again."""
     path = f"/apps/{api.ours.id}/keys"
     await api.ask(DEVELOPER, "POST", path, KEY, headers=ONCE)
+    await api.keeper.grant(api.theirs.id, email(DEVELOPER), Role.SPECTATOR)  # so that the token goes on
     await api.keeper.remove(api.ours.id, email(DEVELOPER))
     assert (await api.ask(DEVELOPER, "POST", path, KEY, headers=ONCE)).status == 404
 
@@ -125,6 +128,25 @@ async def test_what_was_refused_may_be_asked_again(api: Managed) -> None:
     assert (refused.status, refused.code) == (409, "too_many_keys")
     await api.ask(DEVELOPER, "POST", f"{path}/{made[0]['id']}/revoke")
     assert (await api.ask(DEVELOPER, "POST", path, KEY, headers=ONCE)).json["disclosed"] is False
+
+
+async def test_a_token_for_somebody_whose_things_lie_with_the_operators(either: Managed) -> None:
+    """For one address in 256, an operator would be told that a token was made, and there is none."""
+    beside = person_id("operator:root")[:2]
+    address = next(each for n in count() if person_id(each := f"p{n}@example.com")[:2] == beside)
+    for asked in ({"email": address}, {"email": email(DEVELOPER)}):
+        headers = {"Idempotency-Key": asked["email"]}
+        refused = await either.ask(
+            OPERATOR, "POST", "/developer-tokens", {"email": "nobody@example.com"}, headers=headers
+        )
+        assert refused.code == "wish_invalid"
+        await either.keeper.grant(either.ours.id, address, Role.DEVELOPER)
+        made = await either.ask(OPERATOR, "POST", "/developer-tokens", asked, headers=headers)
+        again = await either.ask(OPERATOR, "POST", "/developer-tokens", asked, headers=headers)
+        assert (made.status, made.json["disclosed"]) == (201, False)
+        assert again.json == made.json | {"token": None, "disclosed": True}
+        other = await either.ask(OPERATOR, "POST", "/developer-tokens", {"email": email(SPECTATOR)}, headers=headers)
+        assert other.code == "repeat_differs"
 
 
 @pytest.mark.parametrize("key", ["", "a b", "ü", "x" * 256])
@@ -191,6 +213,28 @@ async def test_what_was_half_done_is_told_as_that(api: Managed) -> None:
         other = await api.make_key()
         revoked = await api.ask(DEVELOPER, "POST", f"/apps/{api.ours.id}/keys/{other['id']}/revoke", url=url)
         assert "X-Gateway-Replicated" not in revoked.headers
+
+
+async def test_what_was_taken_back_is_not_told_as_done(api: Managed) -> None:
+    """A program would deploy a key that was ended as soon as it was made, or wait for a device that has no token."""
+    late = Faulty(api.store)
+    key = await api.make_key()
+    path = f"/apps/{api.ours.id}/keys/{key['id']}/rotate"
+    async with served(cast("Store", late)) as url:
+        late.late = True
+        first = await api.ask(DEVELOPER, "POST", path, {}, headers=ONCE, url=url)
+        assert (first.status, first.code) == (503, "outcome_unknown")
+        late.late = False
+        again = await api.ask(DEVELOPER, "POST", path, {}, headers=ONCE, url=url)
+        assert (again.status, again.code) == (409, "already_rotated")
+
+        late.late = True
+        asked = {"email": email(SPECTATOR)}
+        first = await api.ask(OPERATOR, "POST", "/developer-tokens", asked, headers=ONCE, url=url)
+        assert (first.status, first.code) == (503, "store_unavailable")
+        late.late = False
+        other = await api.ask(OPERATOR, "POST", "/developer-tokens", {"email": email(DEVELOPER)}, headers=ONCE, url=url)
+        assert (other.status, other.json["disclosed"]) == (201, False)
 
 
 async def test_an_answer_that_is_lost_twice_is_told_as_that(api: Managed) -> None:
