@@ -4,30 +4,47 @@ together."""
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gateway.control.roads import Roads, RoadsFaulty, roads_from
+from gateway.control.notifier import Notifier
+from gateway.control.senders import SendersFaulty, senders_from
 from gateway.core.document import DocumentLimits
+from gateway.core.ledger import Who
 from gateway.core.policy import Introspection, Options, Policy, UserScoping
 from gateway.core.routing import RouteRule, Routes
 from gateway.core.schema import SchemaInvalid, compile_policy
+from gateway.core.token import Prefixes
+from gateway.keys.leaks import LeakDesk
+from gateway.metrics import Metrics, NoticeCounts
 from gateway.proxy.deadlines import Deadlines
 from gateway.proxy.documents import Documents
 from gateway.proxy.forwarding import Forwarding
 from gateway.proxy.handler import Plane
 from gateway.proxy.limits import ServerLimits
+from gateway.proxy.own_routes import OwnRoute
+from gateway.proxy.parser import check_parser
 from gateway.proxy.regions import Regions
 from gateway.proxy.upstream import Endpoint, Region, UpstreamLimits
 from gateway.proxy.users import LINKING, REFRESHING, REGISTERING
 from gateway.settings import Settings
+from gateway.store.contract import Store
 
 if TYPE_CHECKING:
     from gateway.keys.signing import Signer
     from gateway.proxy.issuers import Issuers
+    from gateway.proxy.signers import SignerKeys
 
 
 class CannotStart(Exception):
     """The gateway cannot run as it was asked to; the text is for the person who started it."""
+
+
+def demand_parser() -> None:
+    """Raise `CannotStart` when the library that parses requests takes what it must not."""
+    try:
+        check_parser()
+    except RuntimeError as error:
+        raise CannotStart(str(error)) from error
 
 
 def read_policy(path: Path, options: Options) -> Policy:
@@ -178,12 +195,33 @@ def signer_of(file: Path | None) -> "Signer | None":
         raise CannotStart(f"audit.signing_key_file: {file}: {error.strerror or error}.") from error
 
 
-def roads_of(settings: Settings) -> Roads:
-    """By what people are told. Raises `CannotStart`."""
+def notifier_of(settings: Settings, store: Store, clock: Callable[[], int], counts: NoticeCounts) -> Notifier:
+    """What tells people of keys that end and of leaks. Raises `CannotStart`."""
     try:
-        return roads_from(settings.reminders)
-    except RoadsFaulty as error:
+        senders = senders_from(settings.reminders)
+    except SendersFaulty as error:
         raise CannotStart(str(error)) from error
+    whole_account = settings.reminders.recipients == "account"
+    return Notifier(store, senders, clock, counts, every=settings.reminders.every, whole_account=whole_account)
+
+
+def reporter_keys_of(settings: Settings, clock: Callable[[], int]) -> "SignerKeys | None":
+    """The keys by which leak reports are signed, if they are taken. Raises `CannotStart`."""
+    github = settings.leaks.github
+    if not github.enabled:
+        return None
+    # Nobody else waits for these.
+    from gateway.proxy.jwks_sources import from_url  # noqa: PLC0415
+    from gateway.proxy.signers import SignerKeys  # noqa: PLC0415
+
+    return SignerKeys(from_url(github.keys_url, trust(github.ca_file)), clock)
+
+
+def leak_reports_of(store: Store, prefixes: Prefixes, keys: "SignerKeys", metrics: Metrics) -> OwnRoute[Any]:
+    """The route that takes leak reports signed by these keys."""
+    from gateway.proxy.leak_reports import LeakReports  # noqa: PLC0415 - nobody else waits for it
+
+    return LeakReports(LeakDesk(store, Who("reporter:github", "traffic"), prefixes), keys, metrics)
 
 
 def _rules(settings: Settings) -> list[RouteRule]:

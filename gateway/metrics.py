@@ -77,8 +77,8 @@ class Metrics:
     """
 
     __slots__ = (
-        "_allowed", "_caches", "_deaf", "_issuer_ages", "_key_expiries", "_lag", "_log_lines_dropped", "_refused",
-        "_registry", "_reported", "_seconds", "_upstream_seconds", "client_aborts", "deletions_delayed",
+        "_allowed", "_caches", "_deaf", "_garbled", "_issuer_ages", "_key_expiries", "_lag", "_log_lines_dropped",
+        "_refused", "_registry", "_reported", "_seconds", "_upstream_seconds", "client_aborts", "deletions_delayed",
         "deletions_open", "in_flight", "leak_records", "leak_records_skipped", "notices", "report_mode", "unreplicated",
     )  # fmt: skip
 
@@ -109,6 +109,7 @@ class Metrics:
         self._seconds = Histogram()
         self._upstream_seconds = {region: Histogram() for region in regions}
         self._lag = Histogram()
+        self._garbled = 0
         self._log_lines_dropped = log_lines_dropped
         self._key_expiries = key_expiries
         self._deaf = deaf
@@ -141,6 +142,10 @@ class Metrics:
     def heard(self, seconds: float) -> None:
         """Count how old an end that others made was when it was heard of."""
         self._lag.observe(seconds)
+
+    def garbled(self) -> None:
+        """Count a message of ends that others made which could not be read."""
+        self._garbled += 1
 
     def exposition(self) -> bytes:
         """Everything counted, in Prometheus' text format."""
@@ -217,6 +222,9 @@ class Metrics:
     def _store_families(self) -> Iterator[Metric]:
         yield _histogram(
             "gateway_revocation_lag_seconds", "How old an end was when it was heard of.", [([], self._lag)]
+        )
+        yield CounterMetricFamily(
+            "gateway_revocations_garbled", "Messages of ends that could not be read.", self._garbled
         )
         yield GaugeMetricFamily(
             "gateway_store_deaf", "1 while ends may go unheard, and every credential is looked up.", int(self._deaf())

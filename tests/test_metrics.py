@@ -149,6 +149,16 @@ def test_how_old_ends_were_when_they_were_heard_of() -> None:
     assert value(metrics, "gateway_revocation_lag_seconds_sum") == 2.004
 
 
+def test_messages_of_ends_that_cannot_be_read_are_counted() -> None:
+    """A gateway that is older than another would forget everything at each revocation, and nobody would see why."""
+    metrics = metrics_of()
+    assert value(metrics, "gateway_revocations_garbled_total") == 0
+
+    metrics.garbled()
+
+    assert value(metrics, "gateway_revocations_garbled_total") == 1
+
+
 def test_revocations_without_a_replica_are_counted() -> None:
     """Revocations that a failover may undo would pass unnoticed."""
     metrics = metrics_of()

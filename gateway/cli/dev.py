@@ -16,13 +16,13 @@ import structlog
 import typer
 from structlog.typing import EventDict
 
-from gateway.app import App
+from gateway.app import Gateway
 from gateway.building import CannotStart, read_policy
 from gateway.cli.opening import DEV_DATA, DEV_REGIONS, DEV_SCHEMA, dev_store, note_dev_schema, note_dev_store
 from gateway.cli.running import reasons_told, run, told_to_stop
-from gateway.core.advice import closed_sentence
 from gateway.core.explanations import EXPLANATIONS
 from gateway.core.policy import Options
+from gateway.core.policy_advice import closed_sentence
 from gateway.dev.execute import SchemaFault
 from gateway.dev.mock import Mock
 from gateway.dev.page import EXAMPLES, add_page
@@ -171,7 +171,7 @@ async def _dev(wish: _Wish) -> None:
             stack.push_async_callback(upstream.stop)
         urls = {region: wish.upstreams.get(region) or pretend[region].url for region in DEV_REGIONS}
         settings = _settings(wish, urls, await stack.enter_async_context(serving_keys(reporter(), wish.data)))
-        app = App(
+        app = Gateway(
             settings,
             store,
             log,
@@ -225,7 +225,7 @@ def _settings(wish: _Wish, urls: dict[str, str], reporter_keys: KeysServed) -> S
     )
 
 
-def _add_page(app: App, kept: Seeded) -> None:
+def _add_page(app: Gateway, kept: Seeded) -> None:
     examples = EXAMPLES if {"user", "offloads"} <= app.policy.fields["Query"].keys() else ()
     add_page(
         app.admin,
@@ -237,7 +237,7 @@ def _add_page(app: App, kept: Seeded) -> None:
     )
 
 
-async def _watch(app: App, upstreams: list[Mock], schema: Path) -> None:
+async def _watch(app: Gateway, upstreams: list[Mock], schema: Path) -> None:
     """Judge by the schema as it is saved; a fault is printed and the old one stays."""
     seen = _stamp(schema)
     while True:
@@ -272,7 +272,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 # Saying what is there ------------------------------------------------------------------------------------------------
 
 
-def _announce(app: App, urls: dict[str, str], kept: Seeded, wish: _Wish) -> None:
+def _announce(app: Gateway, urls: dict[str, str], kept: Seeded, wish: _Wish) -> None:
     if wish.as_json:
         line = {"url": app.url, "admin_url": app.admin_url, "upstreams": urls, **asdict(kept)}
         print(json.dumps(line), flush=True)

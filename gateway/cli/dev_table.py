@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.app import App
+from gateway.app import Gateway
 from gateway.dev.seed import Seeded, SeededKey
 
 # Wider than any row. A narrower terminal folds what it is given, and what a terminal folded is copied whole; what rich
@@ -19,7 +19,7 @@ from gateway.dev.seed import Seeded, SeededKey
 _WIDTH: Final = 200
 
 
-def show(app: App, urls: Mapping[str, str], kept: Seeded, closed: str, data: Path) -> None:
+def show(app: Gateway, urls: Mapping[str, str], kept: Seeded, closed: str, data: Path) -> None:
     """Print addresses, credentials and examples. Tokens and commands are never folded, so that they can be copied."""
     console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
     console.print()
@@ -35,7 +35,7 @@ def show(app: App, urls: Mapping[str, str], kept: Seeded, closed: str, data: Pat
     console.print(Text(f"Try it in a browser: {app.admin_url}/   Stop with Ctrl-C.", style="bold"))
 
 
-def _addresses(app: App, urls: Mapping[str, str]) -> Table:
+def _addresses(app: Gateway, urls: Mapping[str, str]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row(Text("GraphQL", style="bold"), app.url + app.settings.graphql.path)
     table.add_row(Text("page, health, metrics", style="bold"), f"{app.admin_url}/  /live  /ready  /metrics")
@@ -66,7 +66,7 @@ def _scopes(key: SeededKey) -> str:
     return key.scopes[0] if len(key.scopes) == 1 else "all scopes"
 
 
-def _examples(app: App, kept: Seeded) -> list[tuple[str, str]]:
+def _examples(app: Gateway, kept: Seeded) -> list[tuple[str, str]]:
     url = app.url + app.settings.graphql.path
     fields = app.policy.fields[app.policy.root("query") or ""]
     one_user, other = kept.users
@@ -85,7 +85,7 @@ def _examples(app: App, kept: Seeded) -> list[tuple[str, str]]:
     ]
 
 
-def _closed(app: App, kept: Seeded) -> list[tuple[str, str]]:
+def _closed(app: Gateway, kept: Seeded) -> list[tuple[str, str]]:
     """A root field of somebody's own schema that a user is refused, if there is one."""
     for name, field in app.policy.fields[app.policy.root("query") or ""].items():
         if field.demands.closed or field.demands.keys_only:

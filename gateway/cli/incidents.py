@@ -16,7 +16,7 @@ from gateway.cli.views import View
 from gateway.cli.words import day
 from gateway.core.incidents import Incident, IncidentState, Subject
 from gateway.core.times import iso_time
-from gateway.keys.leaks import LeakDesk, Reported
+from gateway.keys.leaks import LeakDesk, Reported, with_later_notes
 
 incidents = typer.Typer(no_args_is_help=True, help="Credentials that leaked, one incident for each.")
 
@@ -182,5 +182,5 @@ def _decided(
 
 
 async def _seen(desk: LeakDesk, incident: Incident) -> _Shown:
-    (fresh,) = await desk.brought_up([incident])
+    (fresh,) = await with_later_notes(desk.store, [incident])
     return _Shown(fresh, (await desk.refused_since([incident]))[incident.id])

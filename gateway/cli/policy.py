@@ -11,8 +11,8 @@ import typer
 
 from gateway.cli.files import file_sentence, require_output, writing
 from gateway.cli.tables import Cell, print_table
-from gateway.core.advice import Access, Advice, access, advice, closed_sentence
 from gateway.core.policy import Policy
+from gateway.core.policy_advice import Access, PolicyAdvice, access, advice, closed_sentence
 from gateway.core.schema import SchemaFault, SchemaInvalid, compile_policy
 from gateway.core.starter import annotate
 
@@ -113,7 +113,7 @@ def _write(file: Path, text: str, *, force: bool) -> None:
 # What is said ---------------------------------------------------------------------------------------------------------
 
 
-def _report(compiled: Policy, found: Iterable[Advice]) -> dict[str, object]:
+def _report(compiled: Policy, found: Iterable[PolicyAdvice]) -> dict[str, object]:
     rows = access(compiled)
     return {
         "fields": [
@@ -147,7 +147,7 @@ def scopes_in_words(scopes: Iterable[Iterable[str]]) -> str:
     return ", or ".join(" and ".join(inner) for inner in scopes)
 
 
-def _remarks(compiled: Policy, file: Path, found: Sequence[Advice]) -> Iterator[str]:
+def _remarks(compiled: Policy, file: Path, found: Sequence[PolicyAdvice]) -> Iterator[str]:
     if compiled.schema.subscription_type:
         yield _SUBSCRIPTIONS
     closed = closed_sentence(compiled)

@@ -18,10 +18,11 @@ from gateway.cli.tables import Cell
 from gateway.cli.views import View
 from gateway.cli.words import day
 from gateway.clock import Clock
+from gateway.control.due import Planned
 from gateway.control.letters import trial
 from gateway.control.mail import Mailer
-from gateway.control.notifier import Notifier, Planned, Turn
-from gateway.control.roads import Roads, RoadsFaulty, roads_from
+from gateway.control.notifier import Notifier, Turn
+from gateway.control.senders import Senders, SendersFaulty, senders_from
 from gateway.core.ledger import ActReason, ActRefused, Item, ItemKind
 from gateway.core.notices import Channel, Notice, NoticeState, Outcome, notice_of
 from gateway.core.people import developer_id
@@ -36,7 +37,7 @@ reminders = typer.Typer(
 
 _HEADINGS: Final = ("about", "mark", "recipient", "by", "state", "tries", "last", "error")
 _PLANNED: Final = ("about", "mark", "recipient", "by")
-_NO_ROAD: Final = (
+_NO_SENDER: Final = (
     "Nobody is told of anything: set reminders.smtp (host, sender) or reminders.webhooks, as docs/leaks.md shows."
 )
 _STYLES: Final = {NoticeState.SENT: "green", NoticeState.FAILED: "bold red", NoticeState.WAITING: "yellow"}
@@ -156,25 +157,25 @@ def try_one(
 
 
 async def _try(settings: Settings, to: str) -> Outcome:
-    roads, now = _roads(settings), Clock()()
+    senders, now = _senders(settings), Clock()()
     notice_id = f"trial-{now}"
-    hook = next((hook for hook in roads.hooks if hook.name == to), None)
+    hook = next((hook for hook in senders.hooks if hook.name == to), None)
     if hook is not None:
         return await hook.sender.send(trial(now), notice_id, now)
-    if any(email_faults(to)) or roads.mailer is None:
-        names = ", ".join(hook.name for hook in roads.hooks) or "none"
-        mails = "an e-mail address, or " if roads.mailer else "(reminders.smtp is not set) "
+    if any(email_faults(to)) or senders.mailer is None:
+        names = ", ".join(hook.name for hook in senders.hooks) or "none"
+        mails = "an e-mail address, or " if senders.mailer else "(reminders.smtp is not set) "
         raise ActRefused(
             ActReason.WISH_INVALID, f"Nobody can be told at {to!r}: give {mails}a webhook; there are {names}."
         )
-    return await roads.mailer.send(to, trial(now), notice_id)
+    return await senders.mailer.send(to, trial(now), notice_id)
 
 
 def _notifier(desk: Desk, at: int | None, *, dry_run: bool) -> Notifier:
     settings, clock = desk.settings.reminders, Clock()
     return Notifier(
         desk.store,
-        _mapped(desk.settings) if dry_run else _roads(desk.settings),
+        _mapped(desk.settings) if dry_run else _senders(desk.settings),
         clock if at is None else lambda: at,
         NoticeCounts(),
         every=settings.every,
@@ -182,26 +183,26 @@ def _notifier(desk: Desk, at: int | None, *, dry_run: bool) -> Notifier:
     )
 
 
-def _roads(settings: Settings) -> Roads:
-    roads = _set_roads(settings)
-    if not roads:
-        raise Unusable("reminders_unusable", [_NO_ROAD])
-    return roads
+def _senders(settings: Settings) -> Senders:
+    senders = _set_senders(settings)
+    if not senders:
+        raise Unusable("reminders_unusable", [_NO_SENDER])
+    return senders
 
 
-def _mapped(settings: Settings) -> Roads:
-    """The roads to list what is due by: where none is set, those of mails, by which every developer is told."""
-    roads = _set_roads(settings)
-    if roads:
-        return roads
-    typer.echo(f"gateway: {_NO_ROAD}", err=True)
-    return Roads(Mailer(settings.reminders.smtp))
+def _mapped(settings: Settings) -> Senders:
+    """The senders to list what is due by: where none is set, that of mails, by which every developer is told."""
+    senders = _set_senders(settings)
+    if senders:
+        return senders
+    typer.echo(f"gateway: {_NO_SENDER}", err=True)
+    return Senders(Mailer(settings.reminders.smtp))
 
 
-def _set_roads(settings: Settings) -> Roads:
+def _set_senders(settings: Settings) -> Senders:
     try:
-        return roads_from(settings.reminders)
-    except RoadsFaulty as error:
+        return senders_from(settings.reminders)
+    except SendersFaulty as error:
         raise Unusable("reminders_unusable", str(error).splitlines()) from error
 
 

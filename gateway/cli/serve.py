@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.app import App
+from gateway.app import Gateway
 from gateway.cli.files import writing
 from gateway.cli.opening import VARIABLE, opened
 from gateway.cli.running import reasons_told, run, told_to_stop
@@ -29,7 +29,7 @@ async def _serve(settings: Settings) -> None:
     clock = Clock()
     store = opened(settings, clock=clock)
     try:
-        app = App(settings, store, log, clock=clock)
+        app = Gateway(settings, store, log, clock=clock)
         await app.start()
         await told_to_stop()
         await app.stop()

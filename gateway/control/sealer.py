@@ -35,7 +35,7 @@ class Sealer:
     now: Callable[[], int] = _now
     every: float = EVERY
     lease_seconds: float = LEASE_SECONDS
-    _told: str | None = field(default=None, init=False)
+    _warned: str | None = field(default=None, init=False)
 
     async def run(self) -> None:
         """Seal until cancelled. A seal that is cancelled half-way is not kept, or kept whole."""
@@ -44,16 +44,16 @@ class Sealer:
             await asyncio.sleep(self.every)
 
     async def turn(self) -> None:
-        """Seal what is there, if it is upon this gateway to do so."""
+        """Seal what is there, if this gateway holds the lease."""
         try:
             if await self._holds():
                 await self._seal()
         except StoreUnavailable as error:
-            self._tell(str(error))
+            self._warn_once(str(error))
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave all later events unsealed
-            self._tell(repr(error), error)
+            self._warn_once(repr(error), error)
         else:
-            self._told = None
+            self._warned = None
 
     async def _seal(self) -> None:
         loop = asyncio.get_running_loop()
@@ -68,10 +68,10 @@ class Sealer:
     async def _holds(self) -> bool:
         return await self.store.lease(LEASE, self.holder, self.lease_seconds)
 
-    def _tell(self, fault: str, ours: Exception | None = None) -> None:
+    def _warn_once(self, fault: str, ours: Exception | None = None) -> None:
         """Say it once, not every two seconds."""
-        if fault != self._told:
-            self._told = fault
+        if fault != self._warned:
+            self._warned = fault
             _LOG.log(WARNING if ours is None else ERROR, "audit not sealed", error=fault, exc_info=ours)
 
 

@@ -3,7 +3,8 @@
     <24 hex digits of the app's id><104 random hex digits>
 
 Of a code the store has a digest; the external id lies beside it, sealed under a key that is made of the code itself, so
-that nobody reads it who does not hold the code.
+that nobody reads it who does not hold the code. What ends the user's tokens ends codes too, and so does the revocation
+of the key that asked for them: a stock of codes must not outlive the leak that it was made from.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import orjson
 from gateway.core.audit import AuditAction, AuditEvent
 from gateway.core.ledger import ActReason, ActRefused, Changes, Item, ItemKey, ItemKind, Snapshot, Who
 from gateway.core.lifecycle import the_app
+from gateway.core.records import User
 from gateway.core.token import Secret
 
 CODE_BYTES: Final = 52  # random ones; with the app's 12 they make the vendor's 128 hex digits
@@ -36,10 +38,23 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class NewCode:
-    """A code as it is wished for, with its external id sealed."""
+    """A code as it is wished for by the API key `key_id`, with its external id sealed, and as it is to be looked up."""
 
     key: ItemKey
+    key_id: str
+    external_id: str = field(repr=False)
     sealed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCode:
+    """What is kept of a code: the sealed external id, the API key that asked for it, the user who had that external id
+    then, if there was one, and since when it counts (UTC milliseconds)."""
+
+    sealed: bytes = field(repr=False)
+    key_id: str
+    user_id: str | None
+    made_at: int
 
 
 def minted_code(app_id: str, random: bytes) -> Secret:
@@ -60,15 +75,14 @@ def code_from(text: bytes) -> Code | None:
     return Code(app_id, (ItemKind.CODE, item_id), hashlib.sha256(b"opens the external id:" + text).digest())
 
 
-def sealed_in(item: Item | None, now: int) -> bytes | None:
-    """The sealed external id of a code that is good at `now`, or None. Raises `ValueError` for any other item."""
+def code_in(item: Item | None, now: int) -> KeptCode | None:
+    """What is kept of a code that has not expired at `now`, or None. Raises `ValueError` for any other item."""
     if item is None:
         return None
-    told = orjson.loads(item.text)
-    good = type(told) is dict and told.keys() == {"sealed"} and type(told["sealed"]) is str
-    if not good or _SEALED.match(told["sealed"]) is None or item.ends_at is None:
+    kept = _kept(orjson.loads(item.text))
+    if kept is None or item.ends_at is None:
         raise ValueError("not an authentication code")
-    return bytes.fromhex(told["sealed"]) if now < item.ends_at else None
+    return kept if now < item.ends_at else None
 
 
 def create_code(seen: Snapshot, wish: NewCode, who: Who) -> Changes:
@@ -78,9 +92,17 @@ def create_code(seen: Snapshot, wish: NewCode, who: Who) -> Changes:
     known = seen.items.get(wish.key)
     if known is not None:  # asked for again, as the answer was lost
         return Changes(items=(known,))
-    text = orjson.dumps({"sealed": wish.sealed.hex()}).decode()
+    user = seen.external(wish.external_id)
+    made_at = max(seen.now, app.cut_at + 1, user.cut_at + 1 if user else 0)  # what was cut before does not concern it
+    kept = {
+        "sealed": wish.sealed.hex(),
+        "key": wish.key_id,
+        "user": user.id if user else None,
+        "made_at": made_at,
+    }
     event = AuditEvent(seen.now, AuditAction.CODE_CREATED, app.id, item_id, who.actor, who.source)
-    return Changes(items=(Item(kind, item_id, app.id, text, seen.now + CODE_LIFETIME),), events=(event,))
+    item = Item(kind, item_id, app.id, orjson.dumps(kept).decode(), seen.now + CODE_LIFETIME)
+    return Changes(items=(item,), events=(event,))
 
 
 def drop_code(seen: Snapshot, key: ItemKey) -> Changes:
@@ -88,8 +110,29 @@ def drop_code(seen: Snapshot, key: ItemKey) -> Changes:
     return Changes(dropped=(key,)) if key in seen.items else Changes()
 
 
-def spent(seen: Snapshot, key: ItemKey) -> ItemKey:
-    """What is dropped when a code is spent. Raises `ActRefused` unless it is good now."""
-    if seen.app is None or sealed_in(seen.items.get(key), seen.now) is None:
-        raise ActRefused(ActReason.CODE_INVALID, "The code is unknown, spent or expired.")
+def spent(seen: Snapshot, key: ItemKey, user: User | None) -> ItemKey:
+    """What is dropped when a code is spent for `user`, who has its external id now. Raises `ActRefused` unless the code
+    is good now: neither the user nor the app was cut off since, nor the user deleted, nor the key revoked."""
+    kept = code_in(seen.items.get(key), seen.now)
+    if seen.app is None or kept is None or not _still_counts(seen, kept, user):
+        raise ActRefused(ActReason.CODE_INVALID, "The code is unknown, spent, expired or taken back.")
     return key
+
+
+def _still_counts(seen: Snapshot, kept: KeptCode, user: User | None) -> bool:
+    key = seen.keys.get(kept.key_id)
+    if key is None or key.revoked_at is not None:
+        return False
+    if kept.user_id is not None and (user is None or user.id != kept.user_id):
+        return False  # the one that it was for is deleted
+    app_cut = seen.app.cut_at if seen.app else 0
+    return kept.made_at > max(app_cut, user.cut_at if user else 0)
+
+
+def _kept(told: object) -> KeptCode | None:
+    match told:
+        case {
+            "sealed": str(sealed), "key": str(key_id), "user": str() | None as user_id, "made_at": int(made_at), **more
+        } if not more and _SEALED.match(sealed):  # fmt: skip
+            return KeptCode(bytes.fromhex(sealed), key_id, user_id, made_at)
+    return None

@@ -25,7 +25,7 @@ from gateway.core.directives import Mark
 from gateway.core.policy import Caller, Demands, FieldPolicy, InputPolicy, Need, Options, Policy
 
 _T = TypeVar("_T")
-_Fielded = GraphQLObjectType | GraphQLInterfaceType
+Fielded = GraphQLObjectType | GraphQLInterfaceType
 
 
 class Marks:
@@ -72,7 +72,7 @@ def policy_from(
     named = schema.type_map.values()
     return Policy(
         schema=schema,
-        fields={kind.name: compiler.fields(kind) for kind in named if isinstance(kind, _Fielded)},
+        fields={kind.name: compiler.fields(kind) for kind in named if isinstance(kind, Fielded)},
         inputs={kind.name: compiler.inputs(kind) for kind in named if isinstance(kind, GraphQLInputObjectType)},
         types=compiler.types,
         possible={kind.name: compiler.possible(kind) for kind in named},
@@ -82,6 +82,25 @@ def policy_from(
         scopes=scopes,
         options=options,
     )
+
+
+def family(schema: GraphQLSchema, kind: Fielded) -> tuple[str, ...]:
+    """The types whose marks on a field count for the same field of `kind`: itself, its implementations, and whatever
+    interfaces these have. An implementation brings its other interfaces along: what they say of the field holds whoever
+    is asked for it."""
+    members = (kind, *_implementations(schema, kind))
+    return _unique(name for member in members for name in (member.name, *_interfaces(member)))
+
+
+def _interfaces(kind: GraphQLNamedType) -> tuple[str, ...]:
+    return tuple(above.name for above in kind.interfaces) if isinstance(kind, Fielded) else ()
+
+
+def _implementations(schema: GraphQLSchema, kind: GraphQLNamedType) -> Iterable[Fielded]:
+    if not isinstance(kind, GraphQLInterfaceType):
+        return ()
+    below = schema.get_implementations(kind)
+    return (*below.interfaces, *below.objects)
 
 
 class _Compiler:
@@ -105,34 +124,24 @@ class _Compiler:
 
     def type_marks(self, kind: GraphQLNamedType) -> tuple[Mark, ...]:
         """The marks on a type and on what it implements."""
-        return self._marks.at(kind.name, *self._interfaces(kind))
+        return self._marks.at(kind.name, *_interfaces(kind))
 
     def is_marked(self, kind: GraphQLNamedType) -> bool:
         """Whether a type, what it implements, or something it can turn out to be carries a mark."""
-        return any(map(self.type_marks, (kind, *self._implementations(kind), *self._possible(kind))))
+        return any(map(self.type_marks, (kind, *_implementations(self._schema, kind), *self._possible(kind))))
 
-    def _interfaces(self, kind: GraphQLNamedType) -> tuple[str, ...]:
-        return tuple(above.name for above in kind.interfaces) if isinstance(kind, _Fielded) else ()
-
-    def _implementations(self, kind: GraphQLNamedType) -> Iterable[_Fielded]:
-        if not isinstance(kind, GraphQLInterfaceType):
-            return ()
-        below = self._schema.get_implementations(kind)
-        return (*below.interfaces, *below.objects)
-
-    def fields(self, kind: _Fielded) -> dict[str, FieldPolicy]:
+    def fields(self, kind: Fielded) -> dict[str, FieldPolicy]:
         """What each field of a type demands."""
-        below = (kind, *self._implementations(kind))
-        # An implementation brings its other interfaces along: what they say of the field holds whoever is asked for it.
-        family = _unique(name for member in below for name in (member.name, *self._interfaces(member)))
-        return {name: self._field(kind, name, below, family) for name in kind.fields}
+        below = (kind, *_implementations(self._schema, kind))
+        members = family(self._schema, kind)
+        return {name: self._field(kind, name, below, members) for name in kind.fields}
 
-    def _field(self, kind: _Fielded, name: str, below: Iterable[_Fielded], family: Iterable[str]) -> FieldPolicy:
+    def _field(self, kind: Fielded, name: str, below: Iterable[Fielded], members: Iterable[str]) -> FieldPolicy:
         field = kind.fields[name]
         # A field of an interface is one of each implementation, whose type counts as if it were named, and which may
         # return a narrower type.
         returned = [self.types[get_named_type(member.fields[name].type).name] for member in below]
-        own = _demands(self._marks.at(*(f"{member}.{name}" for member in family), *family))
+        own = _demands(self._marks.at(*(f"{member}.{name}" for member in members), *members))
         roots = [f"{member.name}.{name}" for member in below if member.name in self.roots]
         return FieldPolicy(
             coordinate=f"{kind.name}.{name}",
@@ -152,26 +161,26 @@ class _Compiler:
             ),
             user_context_root=any(mark.user_context for mark in self._marks.at(*roots)),
             arguments={
-                argument: self._argument(kind, name, argument, definition.type, family)
+                argument: self._argument(kind, name, argument, definition.type, members)
                 for argument, definition in field.args.items()
             },
             implied=tuple(
-                self._argument(member, name, argument, definition.type, family)
+                self._argument(member, name, argument, definition.type, members)
                 for member in below
                 for argument, definition in member.fields[name].args.items()
                 if argument not in field.args
             ),
             deletes=_unique(
                 mark.deletes_user
-                for mark in self._marks.at(*(f"{member}.{name}" for member in family))
+                for mark in self._marks.at(*(f"{member}.{name}" for member in members))
                 if mark.deletes_user is not None
             ),
         )
 
     def _argument(
-        self, kind: _Fielded, field: str, name: str, type_: GraphQLInputType, family: Iterable[str]
+        self, kind: Fielded, field: str, name: str, type_: GraphQLInputType, members: Iterable[str]
     ) -> InputPolicy:
-        marks = self._marks.at(*(f"{member}.{field}({name}:)" for member in family))
+        marks = self._marks.at(*(f"{member}.{field}({name}:)" for member in members))
         return self._input(f"{kind.name}.{field}({name}:)", type_, marks)
 
     def _root_closed(self, coordinates: Iterable[str]) -> Iterator[tuple[int, str]]:

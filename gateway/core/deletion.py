@@ -40,16 +40,40 @@ def gone(deletions: Iterable[Deletion], answer: bytes) -> tuple[str, ...]:
     goes on, a member of its result failed, and it did run. What is no JSON object with data tells of no failure, and
     neither does what two parsers would read differently.
     """
-    try:
-        told = json_value(answer)
-    except Refused:
-        told = None
+    told = _told(answer)
     if not isinstance(told, dict) or "data" not in told:
         return tuple(dict.fromkeys(each.user_id for each in deletions))
     data, errors = told["data"], told.get("errors")
     listed = errors if isinstance(errors, list) else ()
     failed = {error["path"][0] for error in listed if _names_a_field(error)}
     return tuple(dict.fromkeys(each.user_id for each in deletions if not _did_not_run(each, data, failed)))
+
+
+def surely_gone(deletions: Iterable[Deletion], answer: bytes) -> tuple[str, ...]:
+    """The ids of the users whom a successful answer plainly says to be deleted: whose field is there and not null; or,
+    where no field can be told, those of an answer that is empty or tells of no error.
+
+    This is what counts for a request that report mode lets through: whoever may not delete a user must not be able to
+    end one by an answer that nobody can read, or by leaving before it.
+    """
+    told = _told(answer)
+    return tuple(dict.fromkeys(each.user_id for each in deletions if _surely_ran(each, told, empty=not answer)))
+
+
+def _told(answer: bytes) -> object:
+    try:
+        return json_value(answer)
+    except Refused:
+        return None
+
+
+def _surely_ran(deletion: Deletion, told: object, *, empty: bool) -> bool:
+    if not isinstance(told, dict):
+        return empty and deletion.key is None
+    if deletion.key is None:
+        return "errors" not in told
+    data = told.get("data")
+    return isinstance(data, dict) and data.get(deletion.key) is not None
 
 
 def _names_a_field(error: object) -> bool:

@@ -130,11 +130,19 @@ def register(seen: Snapshot, asked: Asked, wish: NewUserToken, code: ItemKey, ru
     """A new token for a code, which is spent. Raises `ActRefused` when the code is not, or no longer, good."""
     if wish.id in seen.tokens:
         return issue(seen, asked, wish, rules, who)
-    dropped = spent(seen, code)
     user = seen.external(wish.external_id or "")
+    dropped = spent(seen, code, user)
     if the_app(seen).disabled or (user is not None and user.disabled):
         raise ActRefused(ActReason.CODE_INVALID, "The app or the user is disabled.")
-    return _with(issue(seen, asked, wish, rules, who), Changes(dropped=(dropped,)))
+    made = issue(seen, asked, wish, rules, who)
+    # So that what was registered with the codes of a key that leaked can be found.
+    events = tuple(
+        replace(event, about=f"{event.about}, code {code[1]}")
+        if event.action is AuditAction.USER_TOKEN_CREATED
+        else event
+        for event in made.events
+    )
+    return _with(replace(made, events=events), Changes(dropped=(dropped,)))
 
 
 def refresh(seen: Snapshot, asked: Asked, token_id: str, wish: NextToken, rules: TokenRules, who: Who) -> Changes:

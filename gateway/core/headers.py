@@ -51,8 +51,9 @@ _MEMORY_NAME: Final = 64  # Bytes of a spelling that is remembered; names that m
 _MEMORY: Final = 512  # Spellings of names that are remembered; a client that invents more empties the memory.
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~-]{1,128}")
-# An id is repeated in answers, logs and to the upstream; a token that somebody put there must not be.
-_TOKEN_LIKE: Final = re.compile(rb"[0-9a-f]{8}\.[0-9A-Za-z]{8}")
+# An id is repeated in answers, logs and to the upstream; a token, an authentication code or a JWT that somebody put
+# there must not be.
+_TOKEN_LIKE: Final = re.compile(rb"[0-9a-f]{8}\.[0-9A-Za-z]{8}|[0-9a-f]{128}|eyJ[A-Za-z0-9_-]+\.")
 _JSON: Final = re.compile(
     rb'application/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|"utf-8")[ \t]*)?', re.IGNORECASE
 )

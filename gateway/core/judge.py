@@ -38,13 +38,14 @@ def _deletions(
     variables = Variables(sent, operation.variables)
     own = principal.user_id if isinstance(principal, UserPrincipal) else None
     deletions: dict[Deletion, None] = {}
+    known: dict[Ways, bool] = {}
     for each in operation.deleting:
         value = None if each.value is None else literal(each.value, variables)
         user_id = own if value is None or value is ABSENT else value
         if isinstance(user_id, str):
             # What is no user id has no tokens.
             if not any(user_faults(user_id, None)):
-                left_out = _left_out(each.conditions, variables, {})
+                left_out = _left_out(each.conditions, variables, known)
                 deletions[Deletion(user_id, each.key, left_out)] = None
         elif user_id is not None:
             # A number, as GraphQL takes one for an ID: servers write large ones in different ways.
@@ -55,10 +56,26 @@ def _deletions(
 def _left_out(conditions: Conditions, variables: Variables, known: dict[Ways, bool]) -> bool:
     """Whether @skip and @include plainly keep it from running. `known` holds what was found of fragments, as ways that
     double would else be gone again and again."""
+    # Without recursion: a chain of fragments may be as long as the document.
+    open_ways = _ways(conditions)
+    while open_ways:
+        ways = open_ways[-1]
+        behind = [each for way in ways.each for each in _ways(way) if each not in known]
+        if behind:
+            open_ways += behind
+        else:
+            known[ways] = all(_plainly_not(way, variables, known) for way in ways.each)
+            open_ways.pop()
+    return _plainly_not(conditions, variables, known)
+
+
+def _ways(conditions: Conditions) -> list[Ways]:
+    return [each for each in conditions if isinstance(each, Ways)]
+
+
+def _plainly_not(conditions: Conditions, variables: Variables, known: Mapping[Ways, bool]) -> bool:
     for each in conditions:
         if isinstance(each, Ways):
-            if each not in known:
-                known[each] = all(_left_out(way, variables, known) for way in each.each)
             if known[each]:
                 return True
             continue

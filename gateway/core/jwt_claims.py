@@ -28,12 +28,12 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A user of an app, as an issuer that may say so has said at `issued_at`; good until `expires_at` (UTC
-    milliseconds), give or take the issuer's leeway."""
+    """A user of an app, as an issuer that may say so has said; good until `expires_at` (UTC milliseconds), give or take
+    the issuer's leeway. `issued_after` is the earliest moment by our clock at which it can have been said."""
 
     app_id: str
     user_id: str
-    issued_at: int | None
+    issued_after: int | None
     expires_at: int
 
 
@@ -55,16 +55,21 @@ def claimed(claims: Mapping[str, Any], issuer: Issuer, now: int) -> Claimed | Fa
         return Fault.EXPIRED
     if now < max(issued_at or 0, begins_at or 0) - issuer.leeway:
         return Fault.NOT_YET
-    return Claimed(app_id, user_id, issued_at, expires_at)
+    # Were its clock taken at its word, a token from before a cut would outlive it whenever that clock goes ahead.
+    issued_after = None if issued_at is None else issued_at - issuer.leeway
+    return Claimed(app_id, user_id, issued_after, expires_at)
 
 
 def claimed_principal(said: Claimed, user: User | None, app: App) -> UserPrincipal | Fault:
     """The principal that a user is of whom an issuer has spoken, or what is wrong; `user` is None if not known here.
 
-    A token that was issued at the last cut or before it is over, and so is one that does not say when, after any cut.
+    A token that may have been issued at the last cut or before it is over, and so is one that does not say when, after
+    any cut.
     """
     cut_at = max(app.cut_at, user.cut_at if user else 0)
-    if cut_at > 0 and (said.issued_at is None or said.issued_at <= cut_at):
+    if user is not None and user.deleted:
+        return Fault.REVOKED
+    if cut_at > 0 and (said.issued_after is None or said.issued_after <= cut_at):
         return Fault.REVOKED
     if app.disabled:
         return Fault.APP_DISABLED

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
-from gateway.core.audit import AuditAction, AuditEvent
 from gateway.core.developer_tokens import token_from, token_item
 from gateway.core.ledger import Asked, Changes, Item, ItemKind, Snapshot, Who
 from gateway.core.lifecycle import places
-from gateway.core.people import developer_id
+from gateway.core.people import developer_id, restored
 from gateway.core.records import MAX_ACTIVE_KEYS, App, KeyRecord, RevokedWhy, Role, User, UserTokenRecord, works
 from gateway.core.takings import Taken, Taking, taken_by
 
@@ -251,15 +250,7 @@ def _with_events(snapshot: Snapshot, changes: Changes, conflicts: Iterable[Confl
     """With an event for each record that was here and lost something. What is new, the audit of its store tells of."""
     here = {*snapshot.keys, *snapshot.users, *snapshot.tokens, *([snapshot.app.id] if snapshot.app else [])}
     events = tuple(
-        AuditEvent(
-            snapshot.now,
-            AuditAction.REVOCATION_RESTORED,
-            taking.app_id,
-            taking.id,
-            who.actor,
-            who.source,
-            taking.kind.value,
-        )
+        restored(snapshot, taking, who)
         for taking in taken_by(snapshot, changes)
         if taking.id in here and _takes(snapshot, taking)
     )

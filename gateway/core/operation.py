@@ -17,8 +17,10 @@ from graphql import (
     GraphQLUnionType,
     InlineFragmentNode,
     ListTypeNode,
+    ListValueNode,
     NamedTypeNode,
     NonNullTypeNode,
+    ObjectValueNode,
     SelectionSetNode,
     ValueNode,
     VariableDefinitionNode,
@@ -111,6 +113,14 @@ class Operation:
     demanded: Demanded
     deleting: tuple[Deleting, ...]
 
+    @property
+    def parts(self) -> int:
+        """How much is kept of it beside its text: findings, demands, values with all that is in them."""
+        lists = (self.variables, self.demands, self.key_findings, self.user_findings, self.deleting)
+        defaults = (definition.default_value for definition in self.variables.values())
+        given = (node for value in (*self.key_values, *self.user_values) for _, node in value.arguments)
+        return sum(map(len, lists)) + sum(map(_nodes, (*defaults, *given)))
+
 
 def analyse(
     policy: Policy, text: str, operation_name: str | None, limits: DocumentLimits, *, trace: bool = False
@@ -186,7 +196,7 @@ class _Walk:
         self.root_fields: dict[str, None] = {}
         self.touched: list[Touch] = []
         self.demands: dict[Need, Demand] = {}
-        self.findings: list[tuple[int, Finding]] = []
+        self.findings: dict[tuple[int, Finding], None] = {}
         self.values: list[tuple[int, Given]] = []
         self.needs: dict[Need, None] = {}
         self.deleting: list[Deleting] = []
@@ -208,7 +218,7 @@ class _Walk:
                     self._spread(node, place)
 
     def _find(self, caller: int, reason: Reason, coordinate: str, path: str, selected: str) -> None:
-        self.findings.append((caller, Finding(reason, coordinate, path, selected=selected)))
+        self.findings[caller, Finding(reason, coordinate, path, selected=selected)] = None
 
     # Fragments
 
@@ -293,8 +303,7 @@ class _Walk:
         if not firm and self._may_forward(node, place.type_name):
             refused &= ~Caller.KEY
         self.touched.append(Touch(path, coordinate, None))
-        finding = Finding(Reason.FIELD_UNKNOWN, coordinate, path, selected=coordinate, firm=firm)
-        self.findings.append((refused, finding))
+        self.findings[refused, Finding(Reason.FIELD_UNKNOWN, coordinate, path, selected=coordinate, firm=firm)] = None
         # Below it nothing is looked at, as below a closed field, or answers would tell the two apart. But report mode
         # lets it pass, and must find what is closed below.
         if node.selection_set and self._policy.options.report:
@@ -371,6 +380,18 @@ class _Walk:
             )
             if caller & kind and (judged or (kind is Caller.USER and field.user_context_root)):
                 self.values.append((kind, Given(field, path, judged)))
+
+
+def _nodes(value: ValueNode | None) -> int:
+    count, pending = 0, [value]
+    while pending:
+        node = pending.pop()
+        count += 1
+        if isinstance(node, ListValueNode):
+            pending.extend(node.values)
+        elif isinstance(node, ObjectValueNode):
+            pending.extend(member.value for member in node.fields)
+    return count
 
 
 def _conditions(node: Selection) -> Iterator[tuple[str, ValueNode | None]]:

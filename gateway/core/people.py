@@ -120,18 +120,13 @@ def restore(snapshot: Snapshot, taking: Taking, who: Who) -> Changes:
     """What was taken away, told anew to a store that forgot it; nothing when it knows, or has lost the record of
     a key or token too. A user who is lost is known again by what was taken."""
     changes = _told_anew(snapshot, taking)
-    if not changes:
-        return changes
-    event = AuditEvent(
-        snapshot.now,
-        AuditAction.REVOCATION_RESTORED,
-        taking.app_id,
-        taking.id,
-        who.actor,
-        who.source,
-        taking.kind.value,
-    )
-    return replace(changes, events=(event,))
+    return replace(changes, events=(restored(snapshot, taking, who),)) if changes else changes
+
+
+def restored(snapshot: Snapshot, taking: Taking, who: Who) -> AuditEvent:
+    """The event of something that had been taken away and was forgotten, or was not known here, and is taken again."""
+    action = AuditAction.REVOCATION_RESTORED
+    return AuditEvent(snapshot.now, action, taking.app_id, taking.id, who.actor, who.source, taking.kind.value)
 
 
 def the_user(snapshot: Snapshot, user_id: str) -> User:

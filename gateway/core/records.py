@@ -175,7 +175,7 @@ def key_fault(record: KeyRecord, now: int) -> Fault | None:
 def user_token_fault(record: UserTokenRecord, user: User, app: App, now: int) -> Fault | None:
     """The fault of a user token at `now`, whatever its app and user may do otherwise."""
     cut_at = max(user.cut_at, app.cut_at)
-    if record.revoked_at is not None or record.created_at <= cut_at:
+    if record.revoked_at is not None or record.created_at <= cut_at or user.deleted:
         return Fault.REVOKED
     if record.shutdown_at is not None and record.shutdown_at <= now:
         return Fault.SUPERSEDED

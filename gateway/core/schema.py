@@ -12,7 +12,6 @@ from graphql import (
     EnumTypeExtensionNode,
     FieldDefinitionNode,
     GraphQLError,
-    GraphQLInputObjectType,
     GraphQLSchema,
     InputValueDefinitionNode,
     InterfaceTypeDefinitionNode,
@@ -35,7 +34,7 @@ from graphql import (
 )
 from graphql.validation.validate import validate_sdl
 
-from gateway.core.compile import Marks, policy_from
+from gateway.core.compile import Fielded, Marks, family, policy_from
 from gateway.core.directives import (
     OURS,
     Absent,
@@ -333,8 +332,6 @@ def _deletion_faults(directive: DirectiveNode, coordinate: str, node: Node, _: _
         return
     if print_ast(given.type).rstrip("!") not in ("ID", "String"):
         yield f"@deletesUser on {coordinate} names '{name}', which must be one user's id: ID or String, and no list."
-    if given.default_value is not None:
-        yield f"{coordinate}({name}:) has a default; the upstream would delete that user where a request names nobody."
 
 
 _CHECKS: Final[Mapping[str, Callable[[DirectiveNode, str, Node, _Scopes], Iterator[str]]]] = {
@@ -384,15 +381,29 @@ def _is_list(node: TypeNode) -> bool:
 def _default_faults(
     coordinate: str, node: InputValueDefinitionNode, schema: GraphQLSchema, marks: Marks
 ) -> Iterator[str]:
-    mark = marks.by_coordinate.get(coordinate)
+    """What is wrong with a default, which the upstream uses where a request names nothing, and nobody judges.
+
+    It is held against whatever the value would be held against: marks of interfaces and implementations included.
+    """
+    found = marks.at(*_same_elements(coordinate, schema))
+    field, _, argument_name = coordinate.rstrip(":)").partition("(")
     named = schema.type_map[_named(node.type)]
-    if mark is not None and mark.names_caller:
+    below = marks.within(named)
+    if any(mark.names_caller for mark in found):
         yield f"{coordinate} has a default; the upstream would use it where the request names nobody."
-    elif mark is not None:
+    elif found:
         yield f"{coordinate} has a default, which the upstream would use without anybody having judged it."
     elif marks.leads(named) != (False, False):
         yield f"{coordinate} has a default, and an input field below it must name the caller."
-    elif isinstance(named, GraphQLInputObjectType) and any(
-        each.closed or each.keys_only for each in marks.within(named)
-    ):
-        yield f"{coordinate} has a default, and something below it is closed or for keys only."
+    elif any(mark.closed or mark.refuses_users or mark.scopes for mark in below):
+        yield f"{coordinate} has a default, and its type or something below it is closed, for keys or for scopes only."
+    if argument_name in (mark.deletes_user for mark in marks.at(*_same_elements(field, schema))):
+        yield f"{coordinate} has a default; the upstream would delete that user where a request names nobody."
+
+
+def _same_elements(coordinate: str, schema: GraphQLSchema) -> tuple[str, ...]:
+    """The coordinates whose marks count for what is at this one."""
+    type_name, _, rest = coordinate.partition(".")
+    kind = schema.type_map[type_name]
+    members = family(schema, kind) if isinstance(kind, Fielded) else (type_name,)
+    return tuple(f"{member}.{rest}" for member in members)

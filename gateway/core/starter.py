@@ -25,9 +25,9 @@ from graphql import (
     parse,
 )
 
-from gateway.core.advice import DECIDING, Value, declared, is_settled
 from gateway.core.directives import DEFINITIONS, OURS
 from gateway.core.policy import InputPolicy, Policy
+from gateway.core.policy_advice import DECIDING, Value, declared, is_settled
 from gateway.core.schema import SchemaFault, SchemaInvalid, compile_policy
 
 _CLOSED: Final = "closed until somebody says who may use it: @requiresScopes, @authenticated or @userContext."

@@ -216,6 +216,7 @@ class Judgement:
     def _object(self, type_name: str, members: Mapping[str, Any], above: tuple[str, ...]) -> None:
         fields = self._inputs[type_name]
         for name in members:
+            self._count()
             if name not in fields:
                 self._find(Reason.ARGUMENT_UNKNOWN, f"{type_name}.{name}")
         kind = Caller.KEY if self._own_user is None else Caller.USER

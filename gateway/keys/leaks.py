@@ -91,10 +91,10 @@ class LeakDesk:
                 ActReason.UNKNOWN_KEY,
                 f"There is no key and no user token with the id {credential_id!r}; see 'gateway keys list'.",
             )
-        (report,) = await self._with_use([_report(found, (sighting,), proven=False, ends=True)])
-        act = self.around(Act(report.asked, lambda seen: incidents.report(seen, report, self.who)))
+        (report,) = await self._with_use([_leak_report(found, (sighting,), proven=False, ends=True)])
+        act = self.around(Act(report.asked, self._reporting(report)))
         done = await self._done(act)
-        return Reported(_incident_in(done.changes, report.incident_id), done)
+        return Reported(_incident_after(done.changes, report.incident_id), done)
 
     # Incidents
 
@@ -113,16 +113,12 @@ class LeakDesk:
             item = await self.store.find_item(ItemKind.INCIDENT, incident_id)
         if item is None:
             raise incidents.no_incident(incident_id)
-        return read(item)
+        return _incident_in(item)
 
     async def incidents(self, app_id: str | None = None) -> AsyncIterator[Incident]:
         """All incidents, or those of an app."""
         async for item in self.store.items(ItemKind.INCIDENT, app_id):
-            yield read(item)
-
-    async def brought_up(self, told: Sequence[Incident]) -> list[Incident]:
-        """The incidents, each with what was noted of its key's use in the meantime: notes come some seconds late."""
-        return await brought_up(self.store, told)
+            yield _incident_in(item)
 
     async def refused_since(self, told: Sequence[Incident]) -> dict[str, int]:
         """How often the key of each incident, by the incident's id, was presented after its end, since the day on which
@@ -153,7 +149,7 @@ class LeakDesk:
         proven = hmac.compare_digest(found.record.verifier, named.verifier)
         if not proven and not self.flags:
             return None
-        return _report(found, tuple(seen), proven=proven, ends=proven)
+        return _leak_report(found, tuple(seen), proven=proven, ends=proven)
 
     async def _find(self, credential_id: str, kind: Kind = Kind.LEGACY) -> FoundKey | FoundUserToken | None:
         if not _CREDENTIAL_ID.match(credential_id):
@@ -190,21 +186,21 @@ class LeakDesk:
         return [_used(report, last_used, requests) for report in reports]
 
     async def _reported(self, reports: Sequence[LeakReport]) -> list[Reported]:
-        outcomes = await self._acted([Act(each.asked, self._report(each)) for each in reports])
+        outcomes = await self._acted([Act(each.asked, self._reporting(each)) for each in reports])
         return [
-            Reported(_incident_in(outcome.changes, report.incident_id), outcome)
+            Reported(_incident_after(outcome.changes, report.incident_id), outcome)
             for report, outcome in zip(reports, outcomes, strict=True)
             if not isinstance(outcome, ActRefused)  # the app, which was there a moment before, is not
         ]
 
-    def _report(self, report: LeakReport) -> Decide:
+    def _reporting(self, report: LeakReport) -> Decide:
         return lambda seen: incidents.report(seen, report, self.who)
 
     async def _decided(self, incident_id: str, decide: Decide) -> Reported:
         before = await self.incident(incident_id)
         asked = Asked(before.app_id, items=((ItemKind.INCIDENT, incident_id),))
         done = await self._done(self.around(Act(asked, decide)))
-        return Reported(_incident_in(done.changes, incident_id, before), done)
+        return Reported(_incident_after(done.changes, incident_id, before), done)
 
     async def _done(self, act: Act) -> Done:
         (outcome,) = await self._acted([act])
@@ -219,13 +215,14 @@ class LeakDesk:
             raise StoreBroken("The store is damaged: an incident or a token in it cannot be read.") from error
 
 
-async def brought_up(store: Store, told: Sequence[Incident]) -> list[Incident]:
-    """The incidents, each with what was noted of its key's use until it was opened."""
-    key_ids = [incident.subject_id for incident in told if incident.subject is Subject.KEY]
+async def with_later_notes(store: Store, found: Sequence[Incident]) -> list[Incident]:
+    """The incidents, each with what was noted meanwhile of its key's use before it was opened: notes of use come some
+    seconds late."""
+    key_ids = [incident.subject_id for incident in found if incident.subject is Subject.KEY]
     if not key_ids:
-        return list(told)
+        return list(found)
     last_used, uses = await store.last_used(key_ids), await store.uses(key_ids)
-    return [_with_notes(incident, last_used.get(incident.subject_id), uses) for incident in told]
+    return [_with_notes(incident, last_used.get(incident.subject_id), uses) for incident in found]
 
 
 def _with_notes(incident: Incident, last_used: int | None, uses: Mapping[Use, int]) -> Incident:
@@ -239,7 +236,7 @@ def _with_notes(incident: Incident, last_used: int | None, uses: Mapping[Use, in
     return replace(incident, requests=requests, last_used_at=last_used)
 
 
-def read(item: Item) -> Incident:
+def _incident_in(item: Item) -> Incident:
     """The incident in an item of the store's. Raises `StoreBroken` when there is none in it."""
     try:
         return incidents.incident_of(item)
@@ -269,7 +266,9 @@ def _named(token: bytes, prefixes: Prefixes) -> Token | None:
     return Token(kinds[match[1]], match[2], b"")
 
 
-def _report(found: FoundKey | FoundUserToken, seen: tuple[Sighting, ...], *, proven: bool, ends: bool) -> LeakReport:
+def _leak_report(
+    found: FoundKey | FoundUserToken, seen: tuple[Sighting, ...], *, proven: bool, ends: bool
+) -> LeakReport:
     subject = Subject.KEY if isinstance(found, FoundKey) else Subject.USER_TOKEN
     return LeakReport(found.app.id, subject, found.record.id, seen, proven=proven, ends=ends)
 
@@ -279,8 +278,8 @@ def _used(report: LeakReport, last_used: Mapping[str, int], requests: Mapping[st
     return replace(report, last_used_at=last_used.get(key_id), requests=requests.get(key_id, {}))
 
 
-def _incident_in(changes: Changes, incident_id: str, *unchanged: Incident) -> Incident:
-    items = (read(item) for item in changes.items if item.key == (ItemKind.INCIDENT, incident_id))
+def _incident_after(changes: Changes, incident_id: str, *unchanged: Incident) -> Incident:
+    items = (_incident_in(item) for item in changes.items if item.key == (ItemKind.INCIDENT, incident_id))
     return next(chain(items, unchanged))
 
 

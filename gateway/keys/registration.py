@@ -3,26 +3,40 @@
 As `Keeper`: every method raises `ActRefused`, and `StoreUnavailable` when it was not done, or nobody knows.
 """
 
+import asyncio
+import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from gateway.core import families as family_rules
-from gateway.core.codes import CODE_BYTES, Code, NewCode, code_from, create_code, drop_code, minted_code, sealed_in
+from gateway.core.codes import (
+    CODE_BYTES,
+    Code,
+    KeptCode,
+    NewCode,
+    code_from,
+    code_in,
+    create_code,
+    drop_code,
+    minted_code,
+)
 from gateway.core.families import NextToken, TokenRules, families_key
 from gateway.core.ledger import Asked, Changes, Snapshot, Who
 from gateway.core.records import App, UserTokenRecord
 from gateway.core.token import Prefixes, Secret
-from gateway.keys.keeper import Keeper, MadeUserToken, verifier_of
+from gateway.keys.keeper import Keeper, verifier_of
 from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _SOURCE: Final = "traffic"
+_CIPHERS: Final = "cryptography.hazmat.primitives.ciphers.aead"
 _GATEWAY: Final = Who("gateway", _SOURCE)
 _NONCE: Final = bytes(12)  # always the same, as each key seals one text alone
-_NO_CODE: Final = bytes(32)  # opens nothing
+_NO_CODE: Final = KeptCode(bytes(32), "", None, 0)  # opens nothing
 _NO_APP: Final = App("", "", "")
 
 
@@ -36,11 +50,22 @@ class MadeCode:
 
 @dataclass(frozen=True, slots=True)
 class OpenCode:
-    """A code that was good when it was looked at, the app it is for, and the external id in it."""
+    """A code that had not expired when it was looked at, the app it is for, the key that asked for it, and the external
+    id in it."""
 
     code: Code
     app: App
+    key_id: str
     external_id: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A new user token, and its text. `replicated` is False when a replica there is did not confirm it in time."""
+
+    record: UserTokenRecord
+    token: Secret
+    replicated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +77,15 @@ class Registration:
     prefixes: Prefixes
     rules: TokenRules
 
-    async def issue_code(self, app_id: str, region: str, external_id: str, who: Who) -> MadeCode:
-        """A code with which whoever is given it becomes the user of the app with this external id."""
+    async def issue_code(self, app_id: str, region: str, external_id: str, key_id: str) -> MadeCode:
+        """A code that an API key asks for: whoever is given it becomes the user of the app with this external id."""
+        who = Who(f"key:{key_id}", _SOURCE)
         keeper = self._keeper(who)
         text = minted_code(app_id, self.entropy(CODE_BYTES))
         code = _read(text)
-        wish = NewCode(code.key, _cipher(code.opener).encrypt(_NONCE, external_id.encode(), _bound_to(app_id, region)))
-        asked = Asked(app_id, items=(code.key,))
+        sealed = (await _cipher(code.opener)).encrypt(_NONCE, external_id.encode(), _bound_to(app_id, region))
+        wish = NewCode(code.key, key_id, external_id, sealed)
+        asked = Asked(app_id, external_id=external_id, items=(code.key,))
         done = await keeper.do_of_user(asked, lambda seen, _: create_code(seen, wish, who))
         if not done.replicated:
             await keeper.undo(asked, lambda seen: drop_code(seen, code.key))
@@ -75,27 +102,32 @@ class Registration:
             return None
         (seen,) = await self.store.look([Asked(code.app_id, items=(code.key,))])
         try:
-            sealed = sealed_in(seen.items.get(code.key), seen.now)
+            kept = code_in(seen.items.get(code.key), seen.now) or _NO_CODE
         except ValueError as error:
             raise StoreBroken(f"The store is damaged: {error}.") from error
         app = seen.app or _NO_APP
-        external_id = _opened(code, app, sealed or _NO_CODE)
-        return None if external_id is None else OpenCode(code, app, external_id)
+        external_id = await _opened(code, app, kept.sealed)
+        return None if external_id is None else OpenCode(code, app, kept.key_id, external_id)
 
-    async def register(self, held: OpenCode) -> MadeUserToken:
+    async def register(self, held: OpenCode) -> Issued:
         """A first token of the user with the external id of the code, who is made if need be. The code is spent."""
         keeper, app_id, key = self._keeper(_GATEWAY), held.app.id, held.code.key
         wish, token = keeper.new_user_token(app_id, None, held.external_id)
         asked = keeper.asked_of(app_id, wish)
+        asked = replace(asked, keys=(held.key_id,), items=(*asked.items, key))
 
         def decide(seen: Snapshot, asked: Asked) -> Changes:
             return family_rules.register(seen, asked, wish, key, self.rules, _GATEWAY)
 
-        done = await keeper.do_of_user(replace(asked, items=(*asked.items, key)), decide)
-        return await keeper.made_user_token(done, app_id, wish.id, token)
+        done = await keeper.do_of_user(asked, decide)
+        return Issued((await keeper.made_user_token(done, app_id, wish.id, token)).record, token)
 
-    async def refresh(self, old: UserTokenRecord) -> MadeUserToken:
-        """The next token after one that was proven. The old one goes on for a minute."""
+    async def refresh(self, old: UserTokenRecord) -> Issued:
+        """The next token after one that was proven. The old one goes on for a minute.
+
+        It is given out even if no replica has confirmed it: kept back it would be of no use, while the last minute of
+        the old one runs; and a failover that loses the one gives the other back.
+        """
         who = Who(f"user:{old.user_id}", _SOURCE)
         keeper = self._keeper(who)
         token_id, token = keeper.minted_user_token(old.app_id)
@@ -105,7 +137,9 @@ class Registration:
             return family_rules.refresh(seen, asked, old.id, wish, self.rules, who)
 
         asked = replace(_about(old), tokens=(old.id, token_id))
-        return await keeper.made_user_token(await keeper.do_of_user(asked, decide), old.app_id, token_id, token)
+        done = await keeper.do_of_user(asked, decide)
+        record = next(record for record in done.changes.tokens if record.id == token_id)
+        return Issued(record, token, done.replicated)
 
     async def end_reused(self, token: UserTokenRecord) -> bool:
         """Whether the family of a token that came back after its last minute was ended now, not before."""
@@ -130,17 +164,21 @@ def _read(text: Secret) -> Code:
     return code
 
 
-def _opened(code: Code, app: App, sealed: bytes) -> str | None:
+async def _opened(code: Code, app: App, sealed: bytes) -> str | None:
+    cipher = await _cipher(code.opener)
     from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as below
 
     try:
-        return _cipher(code.opener).decrypt(_NONCE, sealed, _bound_to(app.id, app.region)).decode()
+        return cipher.decrypt(_NONCE, sealed, _bound_to(app.id, app.region)).decode()
     except InvalidTag:
         return None
 
 
-def _cipher(opener: bytes) -> "AESGCM":
-    # Not before it is needed, as it is slow to import, and a gateway without SDK users needs none of it.
+async def _cipher(opener: bytes) -> "AESGCM":
+    # Not before it is needed, as a gateway without SDK users needs none of it; and beside the event loop, as it takes
+    # a tenth of a second.
+    if _CIPHERS not in sys.modules:
+        await asyncio.to_thread(importlib.import_module, _CIPHERS)
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
 
     return AESGCM(opener)

@@ -28,16 +28,12 @@ class Signs(Protocol):
         """A signature over a message."""
 
 
-async def seal_new(store: Store, signer: Signs | None, at: int) -> list[Seal]:
-    """Seal every event of the store's own chains that is there and not sealed yet; the new seals.
-
-    Several processes may do it at once: each run of events gets one seal.
-    """
-    return [seal async for seal in sealing(store, signer, at)]
-
-
 async def sealing(store: Store, signer: Signs | None, at: int) -> AsyncIterator[Seal]:
-    """As `seal_new`, each seal as soon as it is kept. A chain that cannot be read is told of after the others."""
+    """Seal every event of the store's own chains that is there and not sealed yet; each new seal as soon as it is kept.
+
+    Several processes may do it at once: each run of events gets one seal. A chain that cannot be read is told of after
+    the others.
+    """
     broken: StoreBroken | None = None
     for chain in await store.unsealed():
         try:

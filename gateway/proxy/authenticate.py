@@ -58,6 +58,14 @@ class CredentialRefused(Exception):
         return refuse(Reason.CREDENTIAL_INVALID)
 
 
+@dataclass(slots=True)
+class _Proofs:
+    """The proofs of one token that are under way, and whether one of them was refused meanwhile."""
+
+    open: int = 0
+    refused: bool = False
+
+
 class Authenticator:
     """Proves tokens against the store and remembers those that were good.
 
@@ -70,7 +78,7 @@ class Authenticator:
 
     __slots__ = (
         "_came_back", "_ends", "_entries", "_epoch", "_heard", "_issuers", "_memory", "_milliseconds", "_prefixes",
-        "_revision", "_store", "hits", "misses", "used", "uses",
+        "_proofs", "_revision", "_store", "hits", "misses", "used", "uses",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +98,7 @@ class Authenticator:
         self._entries = entries
         self._milliseconds = int(seconds * 1000)
         self._memory: dict[bytes, Proven] = {}
+        self._proofs: dict[bytes, _Proofs] = {}
         self._revision: int | None = None  # what the memory is up to; None, which no revision equals, while it is not
         self._heard = DEAF  # the last revision that was one
         self._epoch = 0
@@ -99,10 +108,18 @@ class Authenticator:
         self.uses = Uses()
         self._ends: dict[str, int] = {}
 
-    def is_key(self, token: bytes) -> bool:
-        """Whether a token has the form of an API key of ours."""
+    async def is_ours(self, token: bytes) -> bool:
+        """Whether a token is one that only the gateway may see: a key or user token of ours by its form, or a key of
+        the older form that is known here. Raises `Unavailable` when nobody can tell."""
         parsed = parse_token(token, self._prefixes)
-        return isinstance(parsed, Token) and parsed.kind is Kind.KEY
+        if isinstance(parsed, Fault):
+            return False
+        if parsed.kind is not Kind.LEGACY:
+            return True
+        try:
+            return await self._store.find_key(parsed.id) is not None
+        except StoreUnavailable as error:
+            raise _away(error) from error
 
     @property
     def jwts(self) -> bool:
@@ -132,23 +149,14 @@ class Authenticator:
         Raises `CredentialRefused` for a false one, `Unavailable` when nobody can tell.
         """
         self.misses += 1
-        epoch = self._epoch
-        presented = await self._presented(token, clock)
-        if isinstance(presented, Fault):
-            self._refused(digest, None, presented)
-            raise CredentialRefused(presented)
+        proofs = self._proofs.setdefault(digest, _Proofs())
+        proofs.open += 1
         try:
-            outcome = await self._look_up(presented, clock)
-        except StoreUnavailable as error:
-            proven = self._in_grace(digest, clock()) if error.in_grace else None
-            if proven is None:
-                raise _away(error) from error
-        else:
-            if isinstance(outcome, Fault):
-                self._refused(digest, presented, outcome)
-                raise CredentialRefused(outcome)
-            proven = self._proven(outcome, presented, clock())
-            self._remember(digest, proven, epoch)
+            proven = await self._prove(token, digest, clock, proofs)
+        finally:
+            proofs.open -= 1
+            if not proofs.open:
+                del self._proofs[digest]
         if proven.key_id is not None:
             self.used[proven.key_id] = clock()
         return proven
@@ -170,6 +178,25 @@ class Authenticator:
         self._epoch += 1
         for digest in [digest for digest, proven in self._memory.items() if not ids.isdisjoint(proven.ids)]:
             self._forget(digest)
+
+    async def _prove(self, token: bytes, digest: bytes, clock: Callable[[], int], proofs: "_Proofs") -> Proven:
+        epoch = self._epoch
+        presented = await self._presented(token, clock)
+        if isinstance(presented, Fault):
+            raise self._refused(digest, None, presented, proofs)
+        try:
+            outcome = await self._look_up(presented, clock)
+        except StoreUnavailable as error:
+            proven = self._in_grace(digest, clock()) if error.in_grace else None
+            if proven is None:
+                raise _away(error) from error
+            return proven
+        if isinstance(outcome, Fault):
+            raise self._refused(digest, presented, outcome, proofs)
+        proven = self._proven(outcome, presented, clock())
+        if epoch == self._epoch and not proofs.refused:
+            self._remember(digest, proven)
+        return proven
 
     async def _presented(self, token: bytes, clock: Callable[[], int]) -> "Token | Vouched | Fault":
         if self._issuers is not None and is_jwt(token):
@@ -219,7 +246,8 @@ class Authenticator:
         return proven if ended is not None and ended.isdisjoint(proven.ids) else None
 
     # What is remembered. The epoch moves whenever something may have ended: what was read before must not be remembered
-    # after it.
+    # after it. A refusal concerns its own token alone, or whoever has one that ended could keep all others from being
+    # remembered.
 
     def _catch_up(self, revision: int) -> bool:
         """Forget what has ended since the revision before; whether the memory may be used now."""
@@ -237,22 +265,22 @@ class Authenticator:
         self._revision = self._heard = revision
         return True
 
-    def _refused(self, digest: bytes, token: "Token | Vouched | None", fault: Fault) -> None:
+    def _refused(
+        self, digest: bytes, token: "Token | Vouched | None", fault: Fault, proofs: "_Proofs"
+    ) -> CredentialRefused:
         """Forget a token that the store no longer takes, so that it does not go on either once the store is away."""
-        if fault in _ENDED:
-            self._epoch += 1
-            if isinstance(token, Token):
-                self._ends.pop(token.id, None)
+        proofs.refused = True
+        if fault in _ENDED and isinstance(token, Token):
+            self._ends.pop(token.id, None)
         self._forget(digest)
+        return CredentialRefused(fault)
 
     def _forget(self, digest: bytes) -> None:
         proven = self._memory.pop(digest, None)
         if proven is not None and proven.key_id is not None:
             self._ends.pop(proven.key_id, None)
 
-    def _remember(self, digest: bytes, proven: Proven, epoch: int) -> None:
-        if epoch != self._epoch:
-            return
+    def _remember(self, digest: bytes, proven: Proven) -> None:
         _keep(self._memory, digest, proven, self._entries)
         if proven.key_id is not None:
             _keep(self._ends, proven.key_id, proven.principal.expires_at, _ENDS)

@@ -19,6 +19,7 @@ _log: Final = structlog.get_logger()
 _OPEN: Final = 10_000  # users who wait for the store to come back; as many requests were cut off for it
 _FIRST_PAUSE: Final = 1.0  # seconds until it is tried again, doubled each time
 _LONGEST_PAUSE: Final = 30.0
+_IN_VAIN: Final = 8  # tries in one round after which the store counts as still away
 
 _Subject = tuple[str, str]  # an app's id, a user's id
 
@@ -62,12 +63,17 @@ class Deletions:
         while self._open:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+            failed = 0
             for subject, who in tuple(self._open.items()):
-                if await self._end(subject, who) is not None:
-                    break  # the next one would wait in vain
                 del self._open[subject]
-                self._metrics.deletions_open = len(self._open)
-                _log.warning("a deleted user was ended late", app=subject[0], user=subject[1])
+                if await self._end(subject, who) is None:
+                    self._metrics.deletions_open = len(self._open)
+                    _log.warning("a deleted user was ended late", app=subject[0], user=subject[1])
+                    continue
+                self._open[subject] = who  # behind the others: what is wrong with it need not be wrong with them
+                failed += 1
+                if failed == _IN_VAIN:
+                    break
 
     async def _end_all(self, subjects: Iterable[_Subject], who: Who) -> bool:
         all_ended = True

@@ -233,7 +233,7 @@ class Handler:
         theirs = match.rule.passes_credential
         if theirs:
             token = bearer(inbound.all(b"authorization"), jwts=True)  # one: of two the upstream might read the other
-            if self._authenticator.is_key(token):  # which is nobody's to see
+            if await self._authenticator.is_ours(token):  # which is nobody's to see
                 raise refuse(Reason.CREDENTIAL_INVALID)
         elif not match.rule.open or b"authorization" in inbound.first:
             token = bearer(inbound.all(b"authorization"), jwts=self._jwts)
@@ -349,7 +349,7 @@ class Handler:
         if caller is not None:
             self._uses.allowed(caller.principal, demand)
             if permission.deletions:
-                held = Held(client, self._deletions, caller.principal, permission.deletions)
+                held = Held(client, self._deletions, caller.principal, permission)
         relaying = endpoint.exchange(
             head,
             body,
@@ -358,6 +358,7 @@ class Handler:
             http10=record.http10,
             keep_alive=record.keep_alive and not self.draining,
             safe=safe,
+            fresh=held is not None,  # an idle one that is just being closed would leave the deletion in doubt
         )
         return relaying if held is None else held.relayed(relaying)
 

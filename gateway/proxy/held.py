@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from gateway.core.decision import Deletion
-from gateway.core.deletion import gone
+from gateway.core.decision import Permission, Reported
+from gateway.core.deletion import gone, surely_gone
 from gateway.core.principal import Principal
 from gateway.proxy.deletions import Deletions
 from gateway.proxy.exchange import Client, Outcome, Running
@@ -24,15 +24,17 @@ class Held:
     An answer that is no success passes. Of a successful one nothing is given out until the users have ended: once it is
     whole, those that it does not plainly tell to have failed; once it is longer than `HELD_BYTES`, all. Where it never
     becomes whole, whoever broke it off, all of them end too.
+
+    Of a request that would have been refused, and passes in report mode alone, only those users end whom the answer
+    plainly says to be deleted.
     """
 
-    def __init__(
-        self, client: Client, deletions: Deletions, principal: Principal, deleted: tuple[Deletion, ...]
-    ) -> None:
+    def __init__(self, client: Client, deletions: Deletions, principal: Principal, permission: Permission) -> None:
         self._client = client
         self._deletions = deletions
         self._principal = principal
-        self._deleted = deleted
+        self._deleted = permission.deletions
+        self._reported = isinstance(permission, Reported)
         self._exchange: Running | None = None
         self._asked = False
         self._passing = False
@@ -56,7 +58,7 @@ class Held:
         if not self._asked or (self._passing and self._ending is None):
             return outcome
         whole = self._ending is None and not outcome.aborted
-        user_ids = gone(self._deleted, _body_of(b"".join(self._held))) if whole else self._everybody()
+        user_ids = self._gone() if whole else self._everybody()
         ended = await asyncio.shield(self._end(user_ids))
         if not ended or outcome.aborted:
             self._client.abort()
@@ -65,8 +67,15 @@ class Held:
             self._pass()
         return outcome
 
+    def _gone(self) -> tuple[str, ...]:
+        body = _body_of(b"".join(self._held))
+        if self._reported:
+            return () if body is None else surely_gone(self._deleted, body)
+        return gone(self._deleted, body or b"")
+
     def _everybody(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(each.user_id for each in self._deleted))
+        """Whoever may have been deleted by an answer that cannot be read."""
+        return () if self._reported else tuple(dict.fromkeys(each.user_id for each in self._deleted))
 
     def _end(self, user_ids: tuple[str, ...]) -> asyncio.Task[bool]:
         """End these users, unless it was begun before."""
@@ -160,11 +169,11 @@ class _Body:
         self.coded |= name.lower() == b"content-encoding"
 
 
-def _body_of(answer: bytes) -> bytes:
-    """The body in the bytes of an answer that is whole; nothing where there is none to be read, or it has a coding."""
+def _body_of(answer: bytes) -> bytes | None:
+    """The body in the bytes of an answer that is whole; None where it cannot be read, as it has a coding."""
     body = _Body()
     try:
         HttpResponseParser(body).feed_data(answer)
     except (HttpParserError, HttpParserUpgrade):
-        return b""
-    return b"" if body.coded else b"".join(body.parts)
+        return None
+    return None if body.coded else b"".join(body.parts)

@@ -70,20 +70,21 @@ class Endpoint:
         keep_alive: bool,
         head_request: bool = False,
         safe: bool = False,
+        fresh: bool = False,
         chunked: bool = False,
     ) -> Outcome:
         """Send a request and relay its answer to the client.
 
         Raises `Unavailable` (or what the body's iterator raises) only while nothing has been written to the client.
         A request is sent again, once and on a new connection, only if it is `safe`, its body is at hand, and an idle
-        connection turned out to be closed before a byte of the answer came.
+        connection turned out to be closed before a byte of the answer came. With `fresh` no idle one is taken.
         """
         if self._running < self._limits.max_connections:
             self._running += 1
         else:
             await self._wait_for_place()
         try:
-            connection = self._take_idle() or await self._connect()
+            connection = (None if fresh else self._take_idle()) or await self._connect()
             while True:
                 try:
                     return await connection.run(

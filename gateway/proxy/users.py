@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import orjson
+import structlog
 
 from gateway.core.credential import bearer, prove_nothing
 from gateway.core.decision import Reason, Refused, Unavailable, permitted, refuse
 from gateway.core.families import refresh_fault
 from gateway.core.headers import Inbound, check_json, check_plain
-from gateway.core.ledger import ActReason, ActRefused, Who
+from gateway.core.ledger import ActReason, ActRefused
 from gateway.core.message import json_value
 from gateway.core.principal import KeyPrincipal
 from gateway.core.records import Fault, UserTokenRecord
@@ -19,8 +20,7 @@ from gateway.core.routing import RouteMatch, RouteRule, decide_route
 from gateway.core.times import iso_time
 from gateway.core.token import Kind, Token, parse_token, verifier
 from gateway.core.wishes import user_faults
-from gateway.keys.keeper import MadeUserToken
-from gateway.keys.registration import OpenCode, Registration
+from gateway.keys.registration import Issued, OpenCode, Registration
 from gateway.proxy.authenticate import Authenticator, CredentialRefused
 from gateway.proxy.own_routes import Reply
 from gateway.proxy.record import Record
@@ -29,6 +29,8 @@ from gateway.proxy.reuse import Reuse
 from gateway.store.contract import FoundUserToken, StoreUnavailable
 
 _T = TypeVar("_T")
+
+_log: Final = structlog.get_logger()
 
 LINKING: Final = RouteRule("POST", "/users/auth-code", frozenset({"USER_LINK"}))
 REGISTERING: Final = RouteRule("POST", "/users", open=True, passes_credential=True)
@@ -64,9 +66,8 @@ class AuthCode:
 
     async def answer(self, admitted: KeyPrincipal, body: bytes, record: Record) -> Reply:  # noqa: ARG002 - the route's
         """A new code."""
-        who = Who(f"key:{admitted.key_id}", "traffic")
         external_id = _external_id(body)
-        made = await _kept(self.registration.issue_code(admitted.app_id, admitted.region, external_id, who))
+        made = await _kept(self.registration.issue_code(admitted.app_id, admitted.region, external_id, admitted.key_id))
         self.authenticator.uses.allowed(admitted, LINKING)
         told = {"authentication_code": made.code.reveal(), "expires_at": iso_time(made.expires_at)}
         return Reply(orjson.dumps(told))
@@ -157,10 +158,13 @@ def _check_empty(body: bytes) -> None:
         raise refuse(Reason.BODY_MALFORMED, "Nothing is expected in it.")
 
 
-def _told(made: MadeUserToken, record: Record) -> Reply:
-    record.names = {"app": made.user.app_id, "user": made.user.id}
+def _told(made: Issued, record: Record) -> Reply:
+    app_id, user_id = made.record.app_id, made.record.user_id
+    record.names = {"app": app_id, "user": user_id}
+    if not made.replicated:
+        _log.warning("no replica confirmed the next token of a user", app=app_id, user=user_id)
     told = {
-        "user_id": made.user.id,
+        "user_id": user_id,
         "token": made.token.reveal(),
         "token_id": made.record.id,
         "expires_at": iso_time(made.record.expires_at),

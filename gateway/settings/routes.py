@@ -74,6 +74,9 @@ class Route(Section):
             f"must not cover {self._kept()}, which the gateway keeps for itself": self._kept() != "",
             "own_user must name a {parameter} of the path": self.own_user not in (None, *named),
             "deletes_user must name a {parameter} of the path": self.deletes_user not in (None, *named),
+            "deletes_user with users: true needs the same parameter as own_user, or users could delete each other": (
+                self.deletes_user is not None and self.users and self.own_user != self.deletes_user
+            ),
             "own_user_query must be one of query": self.own_user_query not in (None, *self.query),
             "an open route must not have scopes, users, own_user, own_user_query or deletes_user": self.open
             and (bool(self.scopes) or self.users or own or self.deletes_user is not None),

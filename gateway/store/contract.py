@@ -170,10 +170,13 @@ class Store(Protocol):
     async def identity(self) -> str:
         """The random id of the store, made with it."""
 
-    async def start(self, heard: Callable[[float], None] | None = None) -> None:
+    async def start(
+        self, heard: Callable[[float], None] | None = None, garbled: Callable[[], None] | None = None
+    ) -> None:
         """Begin to hear of changes that others make, for a gateway that remembers. Never waits for the store.
 
-        `heard` is told, of each end that is heard of, how many seconds ago it was made.
+        `heard` is told, of each end that is heard of, how many seconds ago it was made; `garbled` is called for each
+        message of ends that cannot be read.
         """
 
     def warnings(self) -> list[str]:

@@ -235,7 +235,9 @@ class SqliteStore:
         ((identity,),) = self._read("SELECT identity FROM meta")
         return str(identity)
 
-    async def start(self, heard: Callable[[float], None] | None = None) -> None:
+    async def start(
+        self, heard: Callable[[float], None] | None = None, garbled: Callable[[], None] | None = None
+    ) -> None:
         """Nothing: what others change is seen in the file, at the next look."""
 
     def warnings(self) -> list[str]:

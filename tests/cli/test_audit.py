@@ -22,10 +22,11 @@ from gateway.core.ledger import Who
 from gateway.core.records import Role
 from gateway.core.token import Prefixes
 from gateway.keys.keeper import Keeper
-from gateway.keys.sealing import Signs, seal_new
+from gateway.keys.sealing import Signs
 from gateway.keys.signing import load_public_key, load_signer
 from gateway.store.contract import Store
 from gateway.store.open import open_store
+from tests.support.sealed import seal_new
 
 SETTINGS = """
 store: {{url: "sqlite:///{store}"}}

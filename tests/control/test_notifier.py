@@ -9,7 +9,7 @@ import pytest
 
 from gateway.control.mail import Mailer
 from gateway.control.notifier import Notifier, Turn
-from gateway.control.roads import Hook, Roads, RoadsFaulty, roads_from
+from gateway.control.senders import Hook, Senders, SendersFaulty, senders_from
 from gateway.control.webhooks import WebhookSender
 from gateway.core import incidents
 from gateway.core.incidents import LeakReport, Subject
@@ -61,8 +61,8 @@ class World:
     ) -> Notifier:
         """One of many gateways."""
         smtp = Smtp(host="127.0.0.1", port=self.sink.port, tls="none", sender="gateway@example.com")
-        roads = Roads(Mailer(smtp, answer_seconds=answer_seconds), hooks)
-        return Notifier(self.store, roads, self.time, NoticeCounts(), every=60, whole_account=whole_account)
+        senders = Senders(Mailer(smtp, answer_seconds=answer_seconds), hooks)
+        return Notifier(self.store, senders, self.time, NoticeCounts(), every=60, whole_account=whole_account)
 
     def mails(self) -> dict[str, int]:
         """How many mails each has got."""
@@ -249,10 +249,10 @@ def test_faulty_files_are_all_named(tmp_path: Path) -> None:
     (tmp_path / "short").write_text("whsec_AAAA")
     webhooks = {name: Webhook(url="https://example.com/", secret_file=tmp_path / name) for name in ("missing", "short")}
     smtp = Smtp(host="h", sender="a@example.com", username="u", password_file=tmp_path / "password")
-    with pytest.raises(RoadsFaulty) as caught:
-        roads_from(Reminders(smtp=smtp, webhooks=webhooks))
+    with pytest.raises(SendersFaulty) as caught:
+        senders_from(Reminders(smtp=smtp, webhooks=webhooks))
     told = str(caught.value)
     assert "reminders.smtp: " in told
     assert "reminders.webhooks.missing: " in told
     assert "reminders.webhooks.short: " in told
-    assert not roads_from(Reminders())
+    assert not senders_from(Reminders())

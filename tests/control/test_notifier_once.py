@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from gateway.control import notifier as module
 from gateway.control.mail import ANSWER_SECONDS, Mailer
 from gateway.control.notifier import Notifier, Turn
-from gateway.control.roads import Roads
+from gateway.control.senders import Senders
 from gateway.core import incidents, notices
 from gateway.core.incidents import LeakReport, Subject
 from gateway.core.ledger import Act, Item, ItemKind, Who
@@ -52,7 +52,7 @@ class World:
     def notifier(self, store: Store, *, timeout: float = 20.0) -> Notifier:
         """One gateway's."""
         smtp = Smtp(host="127.0.0.1", port=self.sink.port, tls="none", sender="gateway@example.com", timeout=timeout)
-        return Notifier(store, Roads(Mailer(smtp)), lambda: self.now, NoticeCounts(), every=60)
+        return Notifier(store, Senders(Mailer(smtp)), lambda: self.now, NoticeCounts(), every=60)
 
 
 @pytest.fixture
@@ -198,9 +198,9 @@ async def test_how_long_the_oldest_waits(world: World, store: Store) -> None:
 async def test_a_gateway_without_any_road_says_so_once(world: World, store: Store) -> None:
     """Keys would end one day, and nobody have known that nobody is told."""
     with capture_logs() as lines:
-        await Notifier(store, Roads(), lambda: world.now, NoticeCounts(), every=60).run()
+        await Notifier(store, Senders(), lambda: world.now, NoticeCounts(), every=60).run()
         world.now += 20 * DAY  # when the key has ended there is nothing more to tell
-        await Notifier(store, Roads(), lambda: world.now, NoticeCounts(), every=60).run()
+        await Notifier(store, Senders(), lambda: world.now, NoticeCounts(), every=60).run()
     (line,) = lines
     assert line["event"] == "no reminders will be sent: set reminders.smtp or reminders.webhooks"
 

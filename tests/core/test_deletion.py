@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.core import deletion, people
 from gateway.core.audit import AuditAction
 from gateway.core.decision import Allow, Deletion, Deny, Reported
-from gateway.core.deletion import gone
+from gateway.core.deletion import gone, surely_gone
 from gateway.core.document import DocumentLimits
 from gateway.core.judge import decide
 from gateway.core.ledger import ActReason, ActRefused, Item, ItemKind
@@ -207,6 +207,40 @@ def test_conditions_of_doubling_fragments() -> None:
     decision = decide(POLICY, caller({"key": ["DELETE"]}), operation, {})
     assert isinstance(decision, Allow)
     assert decision.deletions == (Deletion("other", "remove"),)
+
+
+def test_conditions_of_a_long_chain_of_fragments() -> None:
+    """A document of fragments that spread each other would end a request with 500, or take the process down."""
+    length = 3_000
+    chain = "".join(
+        f"fragment F{n} on Mutation {{ ...F{n + 1} @skip(if: {str(n == 7).lower()}) }} " for n in range(length)
+    )
+    query = f"mutation {{ ...F0 }} {chain} fragment F{length} on Mutation {{ {FIELD} }}"
+    operation = analyse(POLICY, query, None, DocumentLimits(document_tokens=1 << 20, document_bytes=1 << 20))
+    decision = decide(POLICY, caller({"key": ["DELETE"]}), operation, {})
+    assert isinstance(decision, Allow)
+    assert decision.deletions == (Deletion("other", "remove", left_out=True),)
+
+
+SURELY: dict[bytes, tuple[str, ...]] = {
+    b'{"data":{"a":{}}}': ("u", "w"),
+    b'{"data":{"a":{}},"errors":[{"path":["a","b"]}]}': ("u",),
+    b'{"data":{"a":null}}': ("w",),
+    b'{"data":{}}': ("w",),
+    b'{"data":null}': ("w",),
+    b'{"errors":[{"message":"no"}]}': (),
+    b'{"message":"ok"}': ("w",),
+    b"": ("w",),
+    b"[]": (),
+    b"gone": (),
+    b'{"data":{"a":{}},"data":{"a":null}}': (),
+}
+
+
+@pytest.mark.parametrize("answer", SURELY)
+def test_which_answers_plainly_say_that_it_is_done(answer: bytes) -> None:
+    """In report mode anybody could end anybody by a request that the upstream refuses."""
+    assert surely_gone([Deletion("u", "a"), Deletion("w"), Deletion("u", "a")], answer) == SURELY[answer]
 
 
 def test_below_the_root() -> None:

@@ -1,5 +1,6 @@
 """Families of user tokens: begun, refreshed, bounded, ended by a token that comes back."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from gateway.core import deletion, lifecycle, people
 from gateway.core import families as family_rules
-from gateway.core import lifecycle, people
 from gateway.core.audit import AuditAction
 from gateway.core.codes import CODE_BYTES, CODE_LIFETIME, NewCode, code_from, create_code, minted_code
 from gateway.core.families import (
@@ -22,15 +23,16 @@ from gateway.core.families import (
     families_key,
     refresh_fault,
 )
-from gateway.core.ledger import ActReason, ActRefused, Asked, Changes, Item, ItemKey, ItemKind
+from gateway.core.ledger import ActReason, ActRefused, Asked, Changes, Item, ItemKey, ItemKind, Snapshot
 from gateway.core.people import CLOCKS_APART, NewUserToken
-from gateway.core.records import App, Fault, User, UserTokenRecord, user_token_fault
+from gateway.core.records import App, Fault, KeyRecord, RevokedWhy, User, UserTokenRecord, user_token_fault
 from gateway.core.wishes import DAY
 from tests.support.examples import IN_CI
 from tests.support.families import of_user
 from tests.support.ledgers import WHO, Ledger
 
 APP = App("5a0000000000000000000a01", "demo", "eu")
+KEY = KeyRecord("5affffffffffffff", APP.id, "backend", frozenset({"USER_LINK"}), bytes(32), 0, 2_000_000_000_000)
 RULES = TokenRules()
 SHORT = TokenRules(lifetime=1_000_000, family=5_000_000, at_most=3, late=100_000)
 MINUTE = 60_000
@@ -39,7 +41,7 @@ MINUTE = 60_000
 @pytest.fixture
 def ledger() -> Ledger:
     """An app without users."""
-    return Ledger(apps={APP.id: APP})
+    return Ledger(apps={APP.id: APP}, keys={KEY.id: KEY})
 
 
 def token_id(number: int) -> str:
@@ -312,8 +314,8 @@ def a_code(ledger: Ledger, number: int = 1) -> ItemKey:
     """A new code."""
     code = code_from(minted_code(APP.id, number.to_bytes(CODE_BYTES)).reveal().encode())
     assert code is not None
-    asked = Asked(APP.id, items=(code.key,))
-    ledger.do(asked, lambda seen: create_code(seen, NewCode(code.key, bytes(20)), WHO))
+    asked = Asked(APP.id, external_id="a", items=(code.key,))
+    ledger.do(asked, lambda seen: create_code(seen, NewCode(code.key, KEY.id, "a", bytes(20)), WHO))
     return code.key
 
 
@@ -321,15 +323,18 @@ def register(ledger: Ledger, number: int, code: ItemKey, external: str = "a") ->
     """A first token for a code."""
     new = f"5a{number:022x}"
     wish = NewUserToken(token_id(number), number.to_bytes(32), None, external, new, RULES.lifetime)
-    asked = Asked(APP.id, user_id=new, external_id=external, tokens=(wish.id,), items=(code, families_key(APP.id, new)))
+    items = (code, families_key(APP.id, new))
+    asked = Asked(APP.id, (KEY.id,), user_id=new, external_id=external, tokens=(wish.id,), items=items)
     return of_user(ledger, asked, lambda seen, asked: family_rules.register(seen, asked, wish, code, RULES, WHO))
 
 
 def test_a_code_is_spent_in_the_act_that_issues(ledger: Ledger) -> None:
     """A code would give two tokens, or none."""
     code = a_code(ledger)
-    register(ledger, 1, code)
+    made = register(ledger, 1, code)
     assert code not in ledger.items
+    (about,) = (event.about for event in made.events if event.action is AuditAction.USER_TOKEN_CREATED)
+    assert about.endswith(f", code {code[1]}"), "what was registered with a stolen key could not be found"
     assert register(ledger, 1, code).events == (), "asked again, as the answer was lost"
     with pytest.raises(ActRefused) as refusal:
         register(ledger, 2, code)
@@ -339,21 +344,42 @@ def test_a_code_is_spent_in_the_act_that_issues(ledger: Ledger) -> None:
     assert len(ledger.tokens) == 2
 
 
-@pytest.mark.parametrize("what", ["app", "user", "expired"])
+TAKEN_BACK: dict[str, Callable[[Snapshot, str], Changes]] = {
+    "the app is disabled": lambda seen, _: lifecycle.switch_app(seen, WHO, disabled=True),
+    "the user is disabled": lambda seen, user: people.switch_user(seen, user, WHO, disabled=True),
+    "the user's tokens were ended": lambda seen, user: people.end_user_tokens(seen, user, WHO),
+    "all tokens of the app were ended": lambda seen, _: people.end_app_tokens(seen, WHO),
+    "the user was deleted": lambda seen, user: deletion.delete_user(seen, user, WHO),
+    "the key that asked for it was revoked": lambda seen, _: lifecycle.revoke_key(seen, KEY.id, RevokedWhy.LEAKED, WHO),
+}
+
+
+@pytest.mark.parametrize("what", TAKEN_BACK)
 def test_what_no_code_opens(ledger: Ledger, what: str) -> None:
-    """A user who was locked out would come back in by a new registration."""
+    """Whoever was locked out would come back in with an old code; a leaked key would go on by a stock of them."""
     register(ledger, 1, a_code(ledger))
     code = a_code(ledger, 2)
     (user,) = ledger.users.values()
-    asked = Asked(APP.id, user_id=user.id)
-    if what == "app":
-        ledger.do(asked, lambda seen: lifecycle.switch_app(seen, WHO, disabled=True))
-    elif what == "user":
-        ledger.do(asked, lambda seen: people.switch_user(seen, user.id, WHO, disabled=True))
-    else:
-        ledger.now += CODE_LIFETIME
+    ledger.do(Asked(APP.id, (KEY.id,), user_id=user.id), lambda seen: TAKEN_BACK[what](seen, user.id))
+    no_token_comes_of(ledger, code)
+    if what == "the user was deleted":
+        register(ledger, 3, a_code(ledger, 3))
+        no_token_comes_of(ledger, code)  # the same external id is another user now
+    elif "ended" in what:
+        register(ledger, 3, a_code(ledger, 3))  # at once, though a cut lies ahead
+
+
+def test_an_old_code_opens_nothing(ledger: Ledger) -> None:
+    """A code that was seen in a log would open an account for ever."""
+    code = a_code(ledger)
+    ledger.now += CODE_LIFETIME
+    no_token_comes_of(ledger, code)
+
+
+def no_token_comes_of(ledger: Ledger, code: ItemKey) -> None:
+    """No token comes of the code."""
     with pytest.raises(ActRefused) as refusal:
-        register(ledger, 2, code)
+        register(ledger, 9, code)
     assert refusal.value.reason is ActReason.CODE_INVALID
 
 

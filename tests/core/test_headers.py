@@ -151,7 +151,10 @@ def test_what_needs_a_closer_look(lines: list[str], rare: bool) -> None:
     ("lines", "expected"),
     [
         (["X-Request-Id: abc-DEF_1.2~3"], b"abc-DEF_1.2~3"),
-        ([f"X-Request-Id: {'a' * 128}"], b"a" * 128),
+        ([f"X-Request-Id: {'g' * 128}"], b"g" * 128),
+        ([f"X-Request-Id: {'a' * 128}"], None),  # an authentication code
+        (["X-Request-Id: eyJhbGciOiJFUzI1NiJ9.e30.c2ln"], None),
+        (["X-Request-Id: gwk_0123456789abcdef.AAAAAAAAAAAA"], None),
         ([f"X-Request-Id: {'a' * 129}"], None),
         (["X-Request-Id: a b"], None),
         (["X-Request-Id: a\xe9"], None),

@@ -38,6 +38,9 @@ PRIVATE = "shows its private half, so that anybody may have signed with it"
 NAMELESS = "has no 'kid' of 1 to 256 characters"
 NO_CHECK = "is not for checking signatures"
 MODULUS = b64(private("rsa").public_key().public_numbers().n.to_bytes(256))  # type: ignore[union-attr]
+# Every way to write a point of Ed25519 whose eightfold is nothing: each y, with either sign, and beyond the prime.
+PRIME, EIGHTH = 2**255 - 19, 2707385501144840649318225287225658788936804267575313519463743609750303402022
+SMALL = [y + sign for y in (0, 1, PRIME - 1, EIGHTH, PRIME - EIGHTH, PRIME, PRIME + 1) for sign in (0, 2**255)]
 FALSE: dict[str, tuple[object, str]] = {
     "symmetric": ({"kty": "oct", "kid": "a", "k": "AAAA"}, OTHER_KIND),
     "another curve": (public("attacker-p384"), OTHER_KIND),
@@ -66,6 +69,7 @@ FALSE: dict[str, tuple[object, str]] = {
     "not base64url": (public("rsa", n="é"), NUMBERS),
     "a short coordinate": (public("ec", x=b64(bytes(31))), NUMBERS),
     "a long coordinate": (public("ed", x=b64(bytes(33))), NUMBERS),
+    **{f"of small order: {point:x}": (public("ed", x=b64(point.to_bytes(32, "little"))), NUMBERS) for point in SMALL},
     "no name": (public("rsa", kid=None), NAMELESS),
     "an empty name": (public("rsa", kid=""), NAMELESS),
     "a long name": (public("rsa", kid="k" * 257), NAMELESS),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.jwt_claims import Claimed, Issuer, claimed, claimed_principal
+from gateway.core.people import CLOCKS_APART
 from gateway.core.principal import UserPrincipal
 from gateway.core.records import DELETED, App, Fault, User
 from tests.support.jwts import APP, AUDIENCE, ISSUER, USER, claims
@@ -19,11 +20,11 @@ ISSUING = Issuer(ISSUER, frozenset({APP}), AUDIENCE)
 
 def test_what_is_claimed_is_what_comes_of_it() -> None:
     """A user would be taken for another, or for longer than the issuer said."""
-    assert claimed(claims(NOW), ISSUING, MS) == Claimed(APP, USER, MS - 10_000, MS + 600_000)
+    assert claimed(claims(NOW), ISSUING, MS) == Claimed(APP, USER, MS - 70_000, MS + 600_000)
     assert claimed(claims(NOW, iat=None), ISSUING, MS) == Claimed(APP, USER, None, MS + 600_000)
     named = Issuer(ISSUER, frozenset({APP}), AUDIENCE, app_claim="tenant", user_claim="uid")
     said = claims(NOW, tenant=APP, uid="u7", app_id="x", sub="y")
-    assert claimed(said, named, MS) == Claimed(APP, "u7", MS - 10_000, MS + 600_000)
+    assert claimed(said, named, MS) == Claimed(APP, "u7", MS - 70_000, MS + 600_000)
 
 
 FALSE: list[tuple[dict[str, Any], Fault]] = [
@@ -61,7 +62,11 @@ def test_leeway_is_all_that_clocks_may_differ(leeway: int, ends: float, begins: 
     found = claimed(claims(NOW, exp=ends, nbf=begins, iat=issued), issuer, MS)
     over, early = int(ends * 1000) + leeway <= MS, int(max(begins, issued) * 1000) - leeway > MS
     assert found == (
-        Fault.EXPIRED if over else Fault.NOT_YET if early else Claimed(APP, USER, int(issued * 1000), int(ends * 1000))
+        Fault.EXPIRED
+        if over
+        else Fault.NOT_YET
+        if early
+        else Claimed(APP, USER, int(issued * 1000) - leeway, int(ends * 1000))
     )
 
 
@@ -120,3 +125,16 @@ def test_nobody_who_was_locked_out_gets_in(
 def test_it_depends_on_user_and_app() -> None:
     """What is remembered of a user would outlive the user, or what was remembered of everybody would be thrown away."""
     assert UserPrincipal(USER, None, APP, "eu", 1).ids == (USER, APP)
+
+
+@given(st.integers(0, 300), st.integers(-300, 300), st.integers(0, 3_000))
+def test_no_token_outlives_the_end_of_all(leeway: int, ahead: int, later: int) -> None:
+    """A token that an issuer with a fast clock gave out just before a user's tokens were ended would go on for good."""
+    issuer = Issuer(ISSUER, frozenset({APP}), AUDIENCE, leeway=leeway * 1000)
+    cut = User(USER, APP, cut_at=MS + CLOCKS_APART)
+    for now in (MS, MS + later * 1000):
+        said = claimed(claims(NOW, iat=NOW + ahead, exp=NOW + 9_000), issuer, now)
+        if not isinstance(said, Fault) and ahead <= leeway:
+            assert claimed_principal(said, cut, App(APP, "demo", "eu")) is Fault.REVOKED
+    again = Claimed(APP, USER, cut.cut_at + 1, 2 * MS)
+    assert isinstance(claimed_principal(again, cut, App(APP, "demo", "eu")), UserPrincipal)

@@ -8,8 +8,8 @@ from graphql import DirectiveDefinitionNode, EnumTypeDefinitionNode, Node, parse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.advice import access
 from gateway.core.directives import OURS
+from gateway.core.policy_advice import access
 from gateway.core.schema import SchemaInvalid, compile_policy, elements
 from gateway.core.starter import annotate
 from tests.support.vectors import VECTORS, VENDOR_SCHEMA

@@ -376,6 +376,7 @@ def test_input_objects_of_keys() -> None:
         ("forms", "f", [{}] * MAX_VALUES),
         ("forms", "f", [[]] * MAX_VALUES),
         ("loop", "l", {"next": [{"a": OWN_APP}] * MAX_VALUES}),
+        ("loop", "l", {f"unknown{number}": 1 for number in range(MAX_VALUES)}),
     ],
 )
 def test_values_are_counted(field: str, argument: str, value: Any) -> None:

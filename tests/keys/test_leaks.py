@@ -13,7 +13,7 @@ from gateway.core.sightings import sighting
 from gateway.core.token import Prefixes, verifier
 from gateway.core.wishes import DAY
 from gateway.keys.developer_tokens import TokenDesk
-from gateway.keys.leaks import LeakDesk
+from gateway.keys.leaks import LeakDesk, with_later_notes
 from gateway.store.contract import REFUSED, REQUESTS, Store, StoreBroken
 from tests.support.ledgers import WHO
 from tests.support.minting import SCOPES, a_key, a_user_token, an_app, id_of, keep, keeper, now, stray
@@ -160,11 +160,11 @@ async def test_notes_that_come_late(desk: LeakDesk) -> None:
     day = opened_at // DAY
     await desk.store.note_used({id_of(key): opened_at - 1})
     await desk.store.note_uses({(id_of(key), day, REQUESTS): 5, (id_of(key), day - 7, REQUESTS): 2})
-    (shown,) = await desk.brought_up([await desk.incident(reported.incident.id)])
+    (shown,) = await with_later_notes(desk.store, [await desk.incident(reported.incident.id)])
     assert shown.last_used_at == opened_at - 1
     assert (shown.requests[0], shown.requests[-1], sum(shown.requests)) == (2, 5, 7)
     await desk.store.note_used({id_of(key): opened_at + 1})
-    (shown,) = await desk.brought_up([reported.incident])
+    (shown,) = await with_later_notes(desk.store, [reported.incident])
     assert shown.last_used_at is None  # it is of after the report, and says nothing of before
 
 

@@ -7,15 +7,14 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.families import DEFAULT_RULES
-from gateway.core.ledger import Act, Asked, Changes, Item, ItemKind, Who
+from gateway.core.ledger import Act, Asked, Changes, Item, ItemKind
 from gateway.core.records import App
 from gateway.core.token import Prefixes
 from gateway.keys.registration import OpenCode, Registration
 from gateway.store.contract import Store, StoreBroken, StoreUnavailable
 from gateway.store.open import open_store
-from tests.support.minting import an_app
+from tests.support.minting import a_key, an_app, id_of
 
-WHO = Who("tester", "suite")
 NAME = "customer-17"
 
 
@@ -41,7 +40,8 @@ def registration(store: Store) -> Registration:
 
 async def code_of(registration: Registration, app: App) -> bytes:
     """A new code."""
-    return (await registration.issue_code(app.id, app.region, NAME, WHO)).code.reveal().encode()
+    key_id = id_of(await a_key(registration.store, app, "USER_LINK"))
+    return (await registration.issue_code(app.id, app.region, NAME, key_id)).code.reveal().encode()
 
 
 async def keep(store: Store, app: App, changes: Changes) -> None:

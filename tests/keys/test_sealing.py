@@ -15,12 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gateway.core.audit import AuditAction, AuditEvent, Numbered, Seal
 from gateway.core.ledger import Act, Asked, Changes
 from gateway.core.seal import Flaw, Judge
-from gateway.keys.sealing import RUN_LENGTH, ChainReport, Told, seal_new, verify
+from gateway.keys.sealing import RUN_LENGTH, ChainReport, Told, verify
 from gateway.keys.signing import Signer, fingerprint, judge_with
 from gateway.store.contract import Store
 from gateway.store.open import open_store
 from tests.store.acts import do, make_app
 from tests.store.place import APP
+from tests.support.sealed import seal_new
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SIGNER = Signer(fingerprint(KEY.public_key()), key=KEY)

@@ -12,7 +12,7 @@ from gateway.control.sealer import Sealer
 from gateway.core.audit import AuditAction, AuditEvent, Seal
 from gateway.core.ledger import Act, Asked, Changes
 from gateway.core.seal import Flaw
-from gateway.keys.sealing import RUN_LENGTH, ChainReport, seal_new, verify
+from gateway.keys.sealing import RUN_LENGTH, ChainReport, verify
 from gateway.keys.signing import Signer, fingerprint, judge_with
 from gateway.store.contract import Store
 from gateway.store.open import open_store
@@ -22,6 +22,7 @@ from tests.store.acts import do, make_app
 from tests.store.place import APP, OTHER_APP
 from tests.support.redis_servers import RedisServer, Servers, single
 from tests.support.redis_stores import PATIENT
+from tests.support.sealed import seal_new
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SIGNER = Signer(fingerprint(KEY.public_key()), key=KEY)

@@ -281,6 +281,23 @@ async def test_grace_is_not_for_what_the_store_refused_meanwhile() -> None:
     assert await here.outcome(key) == "away"
 
 
+@pytest.mark.parametrize("how", ["revoke", "expire"])
+async def test_refusals_keep_nobody_else_from_being_remembered(how: str) -> None:
+    """Whoever has one token that ended could switch off the memory of a gateway, and its grace."""
+    here = desk()
+    good, ended = here.shelf.key(), here.shelf.key(ends=1 if how == "expire" else DAY)
+    if how == "revoke":
+        here.shelf.revoke(ended)
+    here.shelf.now += 1
+    await here.outcome(here.shelf.key())
+
+    async def meanwhile() -> None:
+        assert await here.outcome(ended) in ("revoked", "expired")
+
+    here.shelf.meanwhile = meanwhile
+    assert await here.outcomes(good, good) == ["passed", "remembered"]
+
+
 async def test_grace_makes_nothing_younger() -> None:
     """What went on without the store would not be looked up once it is back."""
     here = desk(seconds=1.0)

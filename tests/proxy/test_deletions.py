@@ -90,12 +90,13 @@ class Troubled:
     def __init__(self) -> None:
         self._store = open_store("memory:")
         self.away = False
+        self.damaged: frozenset[str] = frozenset()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
     async def act(self, acts: Any) -> Any:
-        if self.away:
+        if self.away or any(act.asked.user_id in self.damaged for act in acts):
             raise StoreUnavailable("The disk is full.")
         return await self._store.act(acts)
 
@@ -112,10 +113,10 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
             yield Place(gateway, upstream, store)
 
 
-def deleting(gateway: Running, user_id: str, start: str = "POST /v4/gql HTTP/1.1") -> bytes:
+def deleting(gateway: Running, user_id: str, start: str = "POST /v4/gql HTTP/1.1", token: str = "") -> bytes:
     """A request that deletes a user."""
     body = message(QUERY, variables={"id": user_id}).encode()
-    return request(gateway, "Connection: close", body=body, token=gateway.keys["USER_DELETE"], start=start)
+    return request(gateway, "Connection: close", body=body, token=token or gateway.keys["USER_DELETE"], start=start)
 
 
 # What the upstream does, whether the user is gone, and whether the client gets the answer whole.
@@ -333,6 +334,61 @@ async def test_in_report_mode(tmp_path: Path) -> None:
         answer = await gateway.ask(message(QUERY, variables={"id": user_id}), token=gateway.keys["USER_READ"])
         assert (answer.status, answer.header("X-Gateway-Would-Refuse")) == (200, "scope_missing")
         assert (await gateway.ask(token=token)).status == 401
+
+
+REFUSED = {
+    "it leaves": (b"", "leave"),
+    "it is cut off": (counted(GONE)[:-5], "end"),
+    "no answer comes": (b"", "end"),
+    "the upstream refuses": (counted(b'{"errors":[{"message":"no"}]}'), "stay"),
+    "nobody can read the answer": (counted(gzip.compress(GONE), "200 OK", "Content-Encoding: gzip"), "stay"),
+    "the answer is too long": (counted(padded(1 << 20)), "stay"),
+}
+
+
+@pytest.mark.parametrize("way", REFUSED)
+async def test_nobody_ends_another_user_in_report_mode(tmp_path: Path, way: str) -> None:
+    """Whoever may not delete a user could do so all the same: by leaving before the upstream says no."""
+    answer, then = REFUSED[way]
+    upstream = Upstream(answer, then)
+    async with (
+        Scripted(upstream.script) as peer,
+        running(tmp_path, {"policy.mode": "report"}, upstream_url=peer.url) as gateway,
+    ):
+        token = await a_user_token(gateway.store, gateway.owner, user_id := "583e08a1cd992507000000dd")
+        for asked in (
+            deleting(gateway, user_id, token=gateway.user_token),
+            request(gateway, "Connection: close", token=gateway.user_token, start=f"DELETE /users/{user_id} HTTP/1.1"),
+        ):
+            upstream.asked.clear()
+            async with wire(gateway) as client:
+                await client.send(asked)
+                await asyncio.wait_for(upstream.asked.wait(), 5)
+                if then != "leave":
+                    await client.rest()
+            await eventually(lambda: gateway.app.metrics.in_flight == 0)
+        upstream.answer, upstream.then = counted(b'{"data":{}}'), "stay"
+        assert (await gateway.ask(token=token)).status == 200
+
+
+async def test_one_that_cannot_be_ended_holds_up_no_other(tmp_path: Path) -> None:
+    """A damaged record of one user would leave the tokens of all others alive who were deleted after it."""
+    upstream = Upstream(counted(GONE))
+    store: Any = Troubled()
+    users = [f"583e08a1cd99250700000{number:03x}" for number in range(12)]
+    async with Scripted(upstream.script) as peer, running(tmp_path, upstream_url=peer.url, store=store) as gateway:
+        tokens = [await a_user_token(gateway.store, gateway.owner, user_id) for user_id in users]
+        store.away = True
+        for user_id in users:
+            async with wire(gateway) as client:
+                await client.send(deleting(gateway, user_id))
+                await client.rest()
+        store.away, store.damaged = False, frozenset(users[:9])
+
+        async def all_but_damaged() -> bool:
+            return [(await gateway.ask(token=token)).status for token in tokens] == [200] * 9 + [401] * 3
+
+        await eventually(all_but_damaged)
 
 
 @here

@@ -8,7 +8,9 @@ from gateway.core.policy import Options
 from gateway.core.schema import compile_policy
 from gateway.proxy.documents import Documents
 
-POLICY = compile_policy("type Query { a: Int @authenticated b: Int @authenticated }", Options())
+POLICY = compile_policy(
+    "type Query { a: Int @authenticated b: Int @authenticated v(of: [ID] @ownUser): Int @authenticated }", Options()
+)
 MANY = 1_000
 
 
@@ -54,14 +56,26 @@ def test_entries_are_bounded() -> None:
 
 def test_room_is_bounded() -> None:
     """Callers with long documents would fill the gateway's memory."""
-    memory = documents(room=250)
-    texts = [letter.join(("{ ", f": a {' ' * 92}}}")) for letter in "pqr"]
-    assert {len(text) for text in texts} == {100}
+    memory = documents(room=1_200)
+    texts = [letter.join(("{ ", f": a {' ' * 492}}}")) for letter in "pqr"]
+    assert {len(text) for text in texts} == {500}
     for text in texts:
         assert not known(memory, text)
     assert known(memory, texts[2])
     assert known(memory, texts[1])
     assert not known(memory, texts[0])
+
+
+@pytest.mark.parametrize(
+    "text", [f"{{ {' '.join(f'c{number}' for number in range(20))} }}", f"{{ v(of: [{'1 ' * 40}]) }}"]
+)
+def test_what_is_kept_of_a_document_takes_room_too(text: str) -> None:
+    """Short documents about which much is found, or with many values, would fill the gateway's memory."""
+    memory = documents(room=10_000)
+    assert not known(memory, "{ a }")
+    assert known(memory, "{ a }")
+    assert not known(memory, text)
+    assert not known(memory, "{ a }")
 
 
 def test_long_documents_are_not_remembered() -> None:

@@ -210,7 +210,8 @@ async def test_disabled_and_deleted_at_once(tmp_path: Path, server: JwksServer) 
 
         await acts.end_user_tokens(jwts.APP, "someone")
         assert await statuses() == [401, 401, 200]
-        assert [await told(), await told(iat=None), await told(iat=now() + 50)] == ["revoked", "revoked", 200]
+        # One that an issuer whose clock goes ahead gave out just before: with the leeway it may be from before the cut.
+        assert [await told(), await told(iat=None), await told(iat=now() + 50)] == ["revoked"] * 3
         await acts.end_app_tokens(jwts.APP)
         assert await statuses() == [401, 401, 401]
         assert await told("never-seen", iat=None) == "revoked"

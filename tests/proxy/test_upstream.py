@@ -84,6 +84,14 @@ async def test_one_connection_carries_many_exchanges() -> None:
         assert len(scripted.peers) == 1
 
 
+async def test_a_fresh_connection_is_taken_where_it_is_asked_for() -> None:
+    """A request of which nobody can say whether it was done would be sent on a connection that is just being closed."""
+    async with Scripted(answering(*[OK] * 5)) as scripted, endpoint(scripted.url) as upstream, taker() as client:
+        await ask_for(upstream, 2)
+        await ask(upstream, client, fresh=True)
+        assert [len(peer.requests) for peer in scripted.peers] == [2, 1]
+
+
 async def test_exchanges_at_the_same_time_have_connections_of_their_own() -> None:
     """Clients would wait for each other, or get each other's answers."""
     together = asyncio.Barrier(3)

@@ -16,11 +16,12 @@ from structlog.testing import capture_logs
 
 from gateway.core.audit import AuditAction, AuditEvent
 from gateway.core.codes import CODE_LIFETIME
-from gateway.core.records import App
+from gateway.core.records import App, KeyRecord
+from gateway.core.token import verifier
 from gateway.core.wishes import DAY
 from gateway.store.contract import REQUESTS, Store, StoreUnavailable
 from gateway.store.open import open_store
-from tests.support.minting import a_key, a_user_token, an_app, id_of, keeper, now, stray
+from tests.support.minting import a_key, a_user_token, an_app, id_of, keep, keeper, now, stray
 from tests.support.running import Answer, Running, running
 from tests.support.wire import here, line_of, request, wire
 
@@ -452,8 +453,10 @@ async def test_a_store_in_trouble(troubled: tuple[Running, Troubled], trouble: s
     answer = await gateway.ask(body, token=token, target=target)
 
     store.trouble = ""
-    if trouble == "answer lost":
+    if trouble == "answer lost" or (trouble == "not replicated" and target == TOKEN):
+        # The last minute of the token before has begun: kept back, the new one would leave the device with neither.
         assert answer.status == 200
+        assert target == AUTH_CODE or await status(gateway, json.loads(answer.body)) == 200
         return
     looked = trouble == "away" and target != AUTH_CODE
     assert (answer.status, answer.reasons) == (503, ["store_unavailable" if looked else "not_issued"])
@@ -489,6 +492,12 @@ ISSUER = {
 }
 
 
+def an_older_key(app: App, token: str) -> KeyRecord:
+    """A key as it was imported."""
+    kept = verifier(token.encode())
+    return KeyRecord(token.partition(".")[0], app.id, "older", frozenset({"USER_READ"}), kept, now() - DAY, now() + DAY)
+
+
 async def test_the_upstream_registers(tmp_path: Path) -> None:
     """An upstream that makes users itself could not, or would not be given the code to judge; or others be given it."""
     keys = tmp_path / "keys.json"
@@ -505,7 +514,11 @@ async def test_the_upstream_registers(tmp_path: Path) -> None:
             assert crossed.one("Authorization") == f"Bearer {code}"
             assert crossed.one("X-Gateway-Principal") == "none"
         before = len(gateway.upstream.received)
+        older = f"{gateway.owner.id[:2]}0123456789abc.S3cretS3cretS3cret"
+        await keep(gateway.store, gateway.owner, an_older_key(gateway.owner, older))
         for target in (USERS, TOKEN):
+            for ours in (gateway.keys["USER_LINK"], gateway.user_token, older):
+                assert (await posted(gateway, target, ours)).reasons == ["credential_invalid"]
             assert (await posted(gateway, target, None)).reasons == ["credential_missing"]
             two = {"Authorization": f"Bearer {code}\r\nAuthorization: Bearer {code}"}
             assert (await posted(gateway, target, None, headers=two)).reasons == ["credential_invalid"]

@@ -15,12 +15,12 @@ from gateway.core.records import Role
 from gateway.keys.export_file import checked
 from gateway.keys.moving import everything, export
 from gateway.keys.restoring import Restored, Restoring
-from gateway.keys.sealing import seal_new
 from gateway.store.contract import Store, StoreUnavailable
 from tests.store import acts
 from tests.store.acts import do
 from tests.store.checks_items import keep
 from tests.store.place import APP, OTHER_APP
+from tests.support.sealed import seal_new
 
 WHO = Who("cli:ada", "cli")
 KEYS = [f"5a{number:014x}" for number in range(4)]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.app import App
+from gateway.app import Gateway
 from gateway.core.ledger import Who
-from gateway.core.records import App as AppRecord
+from gateway.core.records import App
 from gateway.core.token import Prefixes
 from gateway.keys.keeper import Keeper
 from gateway.log import RequestLog, Sink
@@ -52,12 +52,13 @@ class Answer:
 class Running:
     """A running gateway, with tokens made for it."""
 
-    app: App
+    app: Gateway
     store: Store
     upstream: Echo
-    owner: AppRecord
+    owner: App
     user_token: str
     keys: Mapping[str, str]
+    log: RequestLog
     log_file: Path
 
     @property
@@ -68,7 +69,8 @@ class Running:
 
     def lines(self) -> list[dict[str, Any]]:
         """The log's lines of requests so far."""
-        self.app.flush_log()
+        self.app.recorder.flush()
+        self.log.settle()
         return [json.loads(line) for line in self.log_file.read_text().splitlines() if '"event":"request"' in line]
 
     async def raw(self, data: bytes) -> bytes:
@@ -148,10 +150,10 @@ async def running(
         store = store or open_store(settings.store.url)
         log = RequestLog(Sink(log_file))
         try:
-            app = App(settings, store, log, clock=clock)
+            app = Gateway(settings, store, log, clock=clock)
             await app.start()
             try:
-                yield await _with_tokens(app, store, upstream, log_file)
+                yield await _with_tokens(app, store, upstream, log, log_file)
             finally:
                 await app.stop()
         finally:
@@ -159,11 +161,11 @@ async def running(
             log.close()
 
 
-async def _with_tokens(app: App, store: Store, upstream: Echo, log_file: Path) -> Running:
+async def _with_tokens(app: Gateway, store: Store, upstream: Echo, log: RequestLog, log_file: Path) -> Running:
     keeper = Keeper(store, Who("test", "test"), secrets.token_bytes, Prefixes())
     owner = await keeper.create_app("demo", "eu", regions=["eu"])
     keys = {}
     for name, scopes in [*((scope, (scope,)) for scope in SCOPES), ("all", SCOPES)]:
         keys[name] = (await keeper.create_key(owner.id, name, scopes, known_scopes=SCOPES)).token.reveal()
     user = await keeper.create_user_token(owner.id, user_id=OWN_USER)
-    return Running(app, store, upstream, owner, user.token.reveal(), keys, log_file)
+    return Running(app, store, upstream, owner, user.token.reveal(), keys, log, log_file)

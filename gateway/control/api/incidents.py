@@ -11,7 +11,7 @@ from gateway.control.api.routes import Route
 from gateway.core.incidents import Incident, incident_id, no_incident, the_incident
 from gateway.core.ledger import ActReason, ActRefused, Asked, ItemKind, Snapshot
 from gateway.core.sightings import sighting
-from gateway.keys.leaks import LeakDesk
+from gateway.keys.leaks import LeakDesk, with_later_notes
 
 
 def _desk(call: Call, errand: Errand | None = None) -> LeakDesk:
@@ -58,7 +58,7 @@ async def _list(call: Call) -> Reply:
 
 
 async def _show(call: Call) -> Reply:
-    (incident,) = await _desk(call).brought_up([_incident(call.seen, call.ids)])
+    (incident,) = await with_later_notes(call.desk.store, [_incident(call.seen, call.ids)])
     refused = await _desk(call).refused_since([incident])
     members = {"app": incident.app_id, **asdict(incident), "refused_since": refused[incident.id]}
     return tagged(IncidentSeen.model_validate(members))

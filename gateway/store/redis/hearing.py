@@ -40,7 +40,7 @@ class Hearing:
     """What a gateway hears. Owns every task of it, from `start` to `close`.
 
     `last_lag` is how many seconds the last revocation of another process took from its commit to here, as far as the
-    two clocks can be compared; `observe` is told of each. `garbled` counts messages that could not be read.
+    two clocks can be compared; `observe` is told of each, and `garbled` of each message that could not be read.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Hearing:
         afterthought: float = AFTERTHOUGHT,
     ) -> None:
         self.last_lag = 0.0
-        self.garbled = 0
         self.observe: Callable[[float], None] | None = None
+        self.garbled: Callable[[], None] | None = None
         self._nodes = nodes
         self._register = register
         self._do = do
@@ -143,7 +143,8 @@ class Hearing:
             at, takings = decode_takings(message)
         except ValueError:
             # Something ended, and nobody knows what.
-            self.garbled += 1
+            if self.garbled is not None:
+                self.garbled()
             self._register.jump()
             _log.warning("revocation not understood", server=str(ear.node.place))
             return

@@ -166,9 +166,12 @@ class RedisStore:
         """The identity of the store."""
         return await self._chains.identity()
 
-    async def start(self, heard: Callable[[float], None] | None = None) -> None:
-        """Begin to hear; `heard` is told of each end's age in seconds."""
+    async def start(
+        self, heard: Callable[[float], None] | None = None, garbled: Callable[[], None] | None = None
+    ) -> None:
+        """Begin to hear; `heard` is told of each end's age in seconds, `garbled` of each message that is none."""
         self._hearing.observe = heard
+        self._hearing.garbled = garbled
         self._hearing.start()
 
     def warnings(self) -> list[str]:

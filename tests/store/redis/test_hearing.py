@@ -145,12 +145,15 @@ async def test_what_it_does_itself_is_known_at_once(place: Place) -> None:
 async def test_a_message_that_is_not_understood_empties_memory(servers: Servers, place: Place, message: bytes) -> None:
     """A gateway that is older than the one that revokes would miss the revocation and not know it."""
     async with opened(place) as store:
-        await hearing(store)
+        garbled: list[None] = []
+        await store.start(garbled=lambda: garbled.append(None))
+        await eventually(lambda: store.revision() != DEAF)
         before = store.revision()
         servers.primaries[-1].run("PUBLISH", f"{TAKINGS}:{await store.identity()}", message)
 
         assert await heard(store, before) > before
         assert store.ended_since(before) is None
+        assert garbled  # once, and in a cluster by each primary's ear
 
 
 async def test_another_store_on_the_same_server_is_not_heard(servers: Servers, place: Place) -> None:

@@ -1,4 +1,4 @@
-"""By what people are told: the mail server and the webhooks of the settings."""
+"""The channels notices go out by: the mail server and the webhooks of the settings."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ class Hook:
 
 
 @dataclass(frozen=True, slots=True)
-class Roads:
-    """By what people are told. Without any nobody is."""
+class Senders:
+    """The channels notices go out by (mail server, webhooks). With none configured nobody is notified."""
 
     mailer: Mailer | None = None
     hooks: tuple[Hook, ...] = ()
@@ -27,12 +27,12 @@ class Roads:
         return self.mailer is not None or bool(self.hooks)
 
 
-class RoadsFaulty(Exception):
+class SendersFaulty(Exception):
     """Some of the files that the settings name cannot be used; the message names them all."""
 
 
-def roads_from(settings: Reminders) -> Roads:
-    """The roads that the settings describe. Raises `RoadsFaulty`."""
+def senders_from(settings: Reminders) -> Senders:
+    """The channels that the settings describe. Raises `SendersFaulty`."""
     faults: list[str] = []
     mailer, hooks = None, []
     if settings.smtp.host is not None:
@@ -50,8 +50,8 @@ def roads_from(settings: Reminders) -> Roads:
         else:
             hooks.append(Hook(name, sender, None if webhook.apps is None else frozenset(webhook.apps)))
     if faults:
-        raise RoadsFaulty("\n".join(faults))
-    return Roads(mailer, tuple(hooks))
+        raise SendersFaulty("\n".join(faults))
+    return Senders(mailer, tuple(hooks))
 
 
 def _named(error: OSError | UnicodeDecodeError) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.advice import access, advice, closed_sentence, declared
+from gateway.core.policy_advice import access, advice, closed_sentence, declared
 from gateway.core.schema import compile_policy
 from tests.support.vectors import policy_of, schema_text
 

@@ -32,7 +32,7 @@ DECIDING: Final = OURS - {"cost"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Advice:
+class PolicyAdvice:
     """A place where a user token can give a value that may name another user: line (from 1), coordinate, sentence."""
 
     line: int
@@ -97,7 +97,7 @@ def closed_sentence(policy: Policy) -> str:
     return f"{count}."
 
 
-def advice(policy: Policy) -> tuple[Advice, ...]:
+def advice(policy: Policy) -> tuple[PolicyAdvice, ...]:
     """Each argument and input field that a user token can reach and that may name another user, undecided, by line."""
     values = {value.coordinate: value for value in declared(policy.schema)}
     found = {}
@@ -106,7 +106,7 @@ def advice(policy: Policy) -> tuple[Advice, ...]:
         why = None if is_settled(given) else _doubt(value)
         if why:
             sentence = f"{value.coordinate} {why}; say @ownUser, @keysOnly, or @anyUser with a reason."
-            found[value.coordinate] = Advice(value.line, value.coordinate, sentence)
+            found[value.coordinate] = PolicyAdvice(value.line, value.coordinate, sentence)
     return tuple(sorted(found.values()))
 
 
