@@ -320,9 +320,10 @@ async def _listening(start: Callable[[], Awaitable[_T]], where: Listen | Admin, 
         return await start()
     except OSError as error:
         why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        setting, option = ("listen.port", "--port") if isinstance(where, Listen) else ("admin.port", "--admin-port")
         raise CannotStart(
-            f"Cannot listen for {what} at {where.host} port {where.port}: {why}. "
-            "Stop what uses the port, or choose another."
+            f"Cannot listen for {what} at {where.host} port {where.port}: {why}. Stop what uses the port, or choose"
+            f" another: the setting {setting}, or of 'gateway dev' {option} 8090, or {option} 0 for any free one."
         ) from error
 
 

@@ -53,7 +53,7 @@ def read_policy(path: Path, options: Options) -> Policy:
     try:
         return compile_policy(path.read_text("utf-8"), options)
     except OSError as error:
-        raise CannotStart(f"{path}: {error.strerror or error}") from error
+        raise CannotStart(f"{path}: cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise CannotStart(f"{path}: the schema is not UTF-8.") from error
     except SchemaInvalid as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from signal import SIG_IGN, SIGINT, signal
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from gateway.core.traces import MARGIN, Shapes
 
@@ -100,6 +100,25 @@ def search(tree: Tree, shapes: Shapes, *, alone: int = ALONE) -> Iterator[Search
             yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def search_stream(stream: BinaryIO, name: str, shapes: Shapes) -> Iterator[Searched]:
+    """What comes of each part of something that can be read once, as it comes; lines are counted in it."""
+    held, begin, line, more = b"", 0, 1, True
+    while more:
+        data = stream.read(BLOCK)
+        more = bool(data)
+        held += data
+        # What begins in the last bytes is looked at together with what follows them.
+        end = max(begin, len(held) - MARGIN) if more else len(held)
+        found = [
+            Found(name, line + held.count(b"\n", 0, trace.start), trace.kind, trace.id)
+            for trace in sorted(shapes.find(held, begin, end))
+        ]
+        yield Searched(len(data), found)
+        done = max(0, end - MARGIN)
+        line += held.count(b"\n", 0, done)
+        held, begin = held[done:], end - done
 
 
 def _walk(tree: Tree, directory: str) -> None:

@@ -1,11 +1,12 @@
 """Files that are longer than what is read at once, and searched by several processes."""
 
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from gateway.core.traces import Shapes
-from gateway.scan import ALONE, BLOCK, PIECE, Found, search, tree_of
+from gateway.scan import ALONE, BLOCK, PIECE, Found, search, search_stream, tree_of
 from tests.support.minting import id_of, stray
 
 SHAPES = Shapes({"gwk": "key"})
@@ -37,6 +38,27 @@ def test_tokens_on_borders(tmp_path: Path, border: int) -> None:
         expected = [Found(str(file), line, "key", id_of(tokens[place])) for line, place in enumerate(sorted(places), 2)]
         assert found(file) == sorted(expected)
         file.unlink()
+
+
+class Dribble(BytesIO):
+    """A stream that gives what it has piece by piece."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(size or 1, 50))
+
+
+@pytest.mark.parametrize("before", [0, 1, 49, 50, 51, 127, 128, 129, BLOCK - 40, BLOCK])
+@pytest.mark.parametrize("after", [0, 1, 300])
+def test_tokens_in_a_stream(before: int, after: int) -> None:
+    """A token between two reads would be overlooked, told twice, or told with another line."""
+    first, second = stray(), stray()
+    text = b"\n" * before + f"{first}\n{second}".encode() + b" " * after
+    expected = [(before + 1, id_of(first)), (before + 2, id_of(second))]
+    streams = [BytesIO(text), Dribble(text)] if before < BLOCK - 40 else [BytesIO(text)]
+    for stream in streams:
+        parts = list(search_stream(stream, "standard input", SHAPES))
+        assert [(each.line, each.id) for part in parts for each in part.found] == expected
+        assert sum(part.bytes for part in parts) == len(text)
 
 
 def test_several_processes_find_the_same(tmp_path: Path) -> None:

@@ -10,18 +10,19 @@ from gateway.cli.opening import Config, Data, Desk, at_desk, chosen
 from gateway.cli.output import AsJson, faults_told, print_list
 from gateway.cli.tables import Cell
 from gateway.cli.views import View
-from gateway.core.least_privilege import IDLE_DAYS, Advice, knows_idle
+from gateway.core.least_privilege import IDLE_DAYS, LEAST_DAYS, Advice, knows_idle
 from gateway.core.times import iso_time
 from gateway.core.wishes import DAY
 from gateway.keys.advising import advise
 
+_NONE: Final = f"No advice: the uses of no key were counted for {LEAST_DAYS} days yet, or each uses all that it holds."
 _HEADINGS: Final = ("key", "app", "name", "what", "known for", "command")
 
 
 def advise_keys(
     app: Annotated[
         str | None,
-        typer.Argument(metavar="[APP]", help="The id of an app; all apps if not given.", show_default=False),
+        typer.Argument(metavar="APP", help="The id of an app; all apps if not given.", show_default=False),
     ] = None,
     config: Config = None,
     data: Data = None,
@@ -40,7 +41,7 @@ def advise_keys(
             yield advice
 
     async def work(desk: Desk) -> None:
-        await print_list(found(desk), _view, _HEADINGS, _row, as_json=as_json)
+        await print_list(found(desk), _view, _HEADINGS, _row, none=_NONE, as_json=as_json)
         since = await desk.store.noted_since()
         if not as_json and not knows_idle(since, await store_now(desk)):
             typer.echo(_too_little(since), err=True)
@@ -65,7 +66,7 @@ def _view(advice: Advice) -> View:
         "unused": list(advice.unused),
         "idle": advice.idle,
         "last_used_at": advice.last_used,
-        "days_of_evidence": advice.days,
+        "days": advice.days,
         "command": advice.command,
     }
 

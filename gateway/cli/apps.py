@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.codes import EPILOG
 from gateway.cli.finding import AppId, Yes, app_seen, confirm, hinted
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen, in_redis
 from gateway.cli.output import AsJson, faults_told, print_list, print_record
@@ -12,10 +11,10 @@ from gateway.cli.views import APP_HEADINGS, app_row, app_view
 from gateway.core.ledger import Done
 from gateway.core.records import App
 
-apps = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="Apps, to which keys and users belong.")
+apps = typer.Typer(no_args_is_help=True, help="Apps, to which keys and users belong.")
 
 
-@apps.command("create", epilog=EPILOG)
+@apps.command("create")
 def create(
     name: Annotated[str, typer.Option("--name", help="What people call the app.")],
     region: Annotated[str, typer.Option("--region", help="The region that its data lives in.")],
@@ -36,18 +35,18 @@ def create(
         print_record("App made.", app_view(app), as_json=as_json)
 
 
-@apps.command("list", epilog=EPILOG)
+@apps.command("list")
 def list_apps(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """All apps."""
 
     async def work(desk: Desk) -> None:
-        await print_list(desk.store.apps(), app_view, APP_HEADINGS, app_row, as_json=as_json)
+        await print_list(desk.store.apps(), app_view, APP_HEADINGS, app_row, none="No apps yet.", as_json=as_json)
 
     with faults_told(as_json=as_json):
         at_desk(chosen(config, data), work)
 
 
-@apps.command("disable", epilog=EPILOG)
+@apps.command("disable")
 def disable(
     app: AppId,
     yes: Annotated[bool, typer.Option("--yes", hidden=True)] = False,  # noqa: ARG001 - 'enable' takes it back, so nothing is asked
@@ -59,7 +58,7 @@ def disable(
     _switch(app, config, data, disabled=True, as_json=as_json)
 
 
-@apps.command("enable", epilog=EPILOG)
+@apps.command("enable")
 def enable(app: AppId, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Let those of an app through again whose credentials are good."""
     _switch(app, config, data, disabled=False, as_json=as_json)
@@ -78,7 +77,7 @@ def _switch(app_id: str, config: Config, data: Data, *, disabled: bool, as_json:
         print_record(title, app_view(app), as_json=as_json, replicated=done.replicated)
 
 
-@apps.command("revoke-keys", epilog=EPILOG)
+@apps.command("revoke-keys")
 def revoke_keys(
     app: AppId, yes: Yes = False, config: Config = None, data: Data = None, as_json: AsJson = False
 ) -> None:

@@ -3,18 +3,20 @@
 import errno
 import json
 from collections.abc import AsyncIterator, Collection
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Final
 
 import typer
 
-from gateway.cli.audit_report import Logged, Outcome, audit_view, counted, print_audit
-from gateway.cli.codes import EPILOG, REFUSED
+from gateway.cli.audit_report import Logged, Outcome, audit_view, print_audit
+from gateway.cli.codes import REFUSED
 from gateway.cli.durations import moment
-from gateway.cli.files import STANDARD, named, private_file, require_output, written
+from gateway.cli.files import STANDARD, named, private_file, reading, require_output, written
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen, own_files
 from gateway.cli.output import AsJson, as_json_text, faults_told, print_record
+from gateway.cli.words import counted
 from gateway.core.audit import Numbered
 from gateway.core.seal import Judge
 from gateway.core.times import iso_time
@@ -22,7 +24,7 @@ from gateway.keys.sealing import ChainReport, verify
 from gateway.settings import Settings
 from gateway.store.contract import Store
 
-audit = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="The audit of changes in what is permitted.")
+audit = typer.Typer(no_args_is_help=True, help="The audit of changes in what is permitted.")
 
 PublicKeys = Annotated[
     list[Path] | None,
@@ -35,7 +37,7 @@ PublicKeys = Annotated[
     ),
 ]
 Logs = Annotated[
-    list[typer.FileBinaryRead] | None,
+    list[Path] | None,
     typer.Option(
         "--log",
         metavar="FILE",
@@ -48,7 +50,7 @@ Logs = Annotated[
 # Whole? ---------------------------------------------------------------------------------------------------------------
 
 
-@audit.command("verify", epilog=EPILOG)
+@audit.command("verify")
 def verify_command(
     public_keys: PublicKeys = None,
     logs: Logs = None,
@@ -60,7 +62,7 @@ def verify_command(
     with faults_told(as_json=as_json):
         settings = chosen(config, data)
         judge = _judge(public_keys or [], settings)
-        logged = logged_by(logs) if logs else None
+        logged = _logged_by(logs) if logs else None
 
         async def work(desk: Desk) -> list[ChainReport]:
             return [report async for report in verify(desk.store, judge, logged.told() if logged else None)]
@@ -87,6 +89,11 @@ def _judge(files: Collection[Path], settings: Settings) -> Judge | None:
 
 
 _SEALED: Final = b"audit sealed"
+
+
+def _logged_by(files: Collection[Path]) -> Logged:
+    with ExitStack() as closing:
+        return logged_by([closing.enter_context(reading(file)) for file in files])
 
 
 def logged_by(logs: Collection[IO[bytes]]) -> Logged:
@@ -132,7 +139,7 @@ class _Wanted:
         )
 
 
-@audit.command("export", epilog=EPILOG)
+@audit.command("export")
 def export(
     app: Annotated[
         str | None, typer.Option("--app", metavar="ID", help="Only the events of this app.", show_default=False)
@@ -201,7 +208,7 @@ def _event_view(numbered: Numbered) -> dict[str, object]:
 # A key ----------------------------------------------------------------------------------------------------------------
 
 
-@audit.command("keygen", epilog=EPILOG)
+@audit.command("keygen")
 def keygen(
     output: Annotated[
         Path, typer.Option("--output", metavar="FILE", help="Where the private key goes; the public one beside it.")

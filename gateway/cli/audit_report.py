@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-from gateway.cli.words import distance, printable
+from gateway.cli.words import counted, distance, printable
 from gateway.core.seal import Finding
 from gateway.core.times import iso_time
 from gateway.keys.sealing import ChainReport, Told
@@ -131,8 +131,3 @@ def _unsealed(reports: Sequence[ChainReport]) -> str:
     since = [report.unsealed_since for report in reports if report.unsealed_since is not None]
     age = f", the oldest made {distance(min(since) - time.time_ns() // 1_000_000)}" if since else ""
     return counted(count, "event") + age
-
-
-def counted(number: int, name: str) -> str:
-    """A number of things, as `1 event`, `2 events`."""
-    return f"{number} {name}{'' if number == 1 else 's'}"

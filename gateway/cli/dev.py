@@ -12,11 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
+import structlog
 import typer
+from structlog.typing import EventDict
 
 from gateway.app import Gateway
 from gateway.building import CannotStart, read_policy
-from gateway.cli.opening import DEV_REGIONS, DEV_SCHEMA, dev_store, note_dev_schema, note_dev_store
+from gateway.cli.opening import DEV_DATA, DEV_REGIONS, DEV_SCHEMA, dev_store, note_dev_schema, note_dev_store
 from gateway.cli.running import reasons_told, run, told_to_stop
 from gateway.core.explanations import EXPLANATIONS
 from gateway.core.policy import Options
@@ -34,6 +36,8 @@ from gateway.store.open import open_store
 _PATH: Final = "/v4/gql"
 _UPSTREAM: Final = re.compile(r"([a-z]+)=(https?://[^/?#]+)(/[^?#]*)?")  # the settings look closer
 _MISBEHAVIOUR: Final = ("x-mock-status", "x-mock-delay", "x-mock-reset", "x-mock-size")
+# The welcome has the addresses; seals matter to who verifies an audit, and reminders need settings.
+_TOLD_ELSEWHERE: Final = ("serving", "audit sealed", "no reminders will be sent")
 _LOOK_SECONDS: Final = 0.5  # how soon a change of the schema file is noticed
 
 
@@ -56,7 +60,7 @@ def dev(
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port for clients; 0 is any free one.")] = 8080,
     admin_port: Annotated[int, typer.Option(help="The port for the page, health and metrics.")] = 8081,
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Where store and tokens are kept.")] = Path(".gateway-dev"),
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Where store and tokens are kept.")] = DEV_DATA,
     schema: Annotated[
         Path, typer.Option(metavar="FILE", help="The annotated schema; read again on change.")
     ] = DEV_SCHEMA,
@@ -112,7 +116,8 @@ async def _pretend(schema: Path, host: str, port: int, seed: int, region: str | 
     except OSError as error:
         if error.filename:
             raise
-        raise CannotStart(f"Cannot listen at {host} port {port}: {os.strerror(error.errno or 0)}.") from error
+        why = os.strerror(error.errno or 0)
+        raise CannotStart(f"Cannot listen at {host} port {port}: {why}. --port 0 is any free one.") from error
     return mock
 
 
@@ -135,11 +140,16 @@ def _upstreams(given: list[str]) -> tuple[dict[str, str], str]:
 
 
 async def _dev(wish: _Wish) -> None:
+    if not wish.schema.exists():
+        raise CannotStart(
+            f"{wish.schema}: cannot be read: No such file or directory; give your own with --schema FILE."
+        )
     policy = read_policy(wish.schema, Options())
     prepare_directory(wish.data)
     note_dev_schema(wish.data, wish.schema)
     note_dev_store(wish.data, wish.store)
-    log = configure("auto", "info", None)
+    log = configure("console", "info", None)
+    structlog.configure(processors=[_leave_out, *structlog.get_config()["processors"]])
     async with AsyncExitStack() as stack:
         stack.callback(log.close)
         store = await _store(wish.store)
@@ -174,6 +184,13 @@ async def _dev(wish: _Wish) -> None:
         watch = asyncio.create_task(_watch(app, list(pretend.values()), wish.schema))
         stack.callback(watch.cancel)
         await told_to_stop()
+
+
+def _leave_out(_: object, __: str, event: EventDict) -> EventDict:
+    """Keep from the log what a newcomer is told otherwise, or can do nothing about in a 'gateway dev'."""
+    if str(event.get("event", "")).startswith(_TOLD_ELSEWHERE):
+        raise structlog.DropEvent
+    return event
 
 
 async def _store(url: str) -> Store:
@@ -262,5 +279,5 @@ def _announce(app: Gateway, urls: dict[str, str], kept: Seeded, wish: _Wish) -> 
         return
     from gateway.cli.dev_table import show
 
-    show(app, urls, kept, closed_sentence(app.policy))
+    show(app, urls, kept, closed_sentence(app.policy), wish.data)
     sys.stdout.flush()

@@ -1,7 +1,9 @@
 """What `gateway dev` prints for a newcomer: where everything is, who can call, and lines to paste."""
 
 import json
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from graphql import is_leaf_type
@@ -17,7 +19,7 @@ from gateway.dev.seed import Seeded, SeededKey
 _WIDTH: Final = 200
 
 
-def show(app: Gateway, urls: Mapping[str, str], kept: Seeded, closed: str) -> None:
+def show(app: Gateway, urls: Mapping[str, str], kept: Seeded, closed: str, data: Path) -> None:
     """Print addresses, credentials and examples. Tokens and commands are never folded, so that they can be copied."""
     console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
     console.print()
@@ -28,6 +30,8 @@ def show(app: Gateway, urls: Mapping[str, str], kept: Seeded, closed: str) -> No
     for title, command in _examples(app, kept):
         console.print(Text(f"# {title}", style="dim"))
         console.print(Text(command, style="cyan"), end="\n\n")
+    named = shlex.quote(str(data))
+    console.print(Text.assemble("Commands for this gateway: ", (f"gateway keys list --data {named}", "cyan")))
     console.print(Text(f"Try it in a browser: {app.admin_url}/   Stop with Ctrl-C.", style="bold"))
 
 
@@ -35,8 +39,10 @@ def _addresses(app: Gateway, urls: Mapping[str, str]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row(Text("GraphQL", style="bold"), app.url + app.settings.graphql.path)
     table.add_row(Text("page, health, metrics", style="bold"), f"{app.admin_url}/  /live  /ready  /metrics")
+    table.add_row(Text("management API", style="bold"), f"{app.admin_url}/api/v1/")
     for region, url in urls.items():
-        table.add_row(Text(f"upstream {region}", style="dim"), Text(url, style="dim"))
+        address = url + app.settings.graphql.upstream_path
+        table.add_row(Text(f"upstream {region}", style="dim"), Text(address, style="dim"))
     return table
 
 

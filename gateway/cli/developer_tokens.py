@@ -5,21 +5,20 @@ from typing import Annotated, Final
 
 import typer
 
-from gateway.cli.codes import EPILOG
 from gateway.cli.durations import length
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen, who
 from gateway.cli.output import AsJson, faults_told, print_list, print_record
 from gateway.cli.tables import Cell
 from gateway.cli.views import View
-from gateway.cli.words import day
+from gateway.cli.words import day, printable
 from gateway.core.developer_tokens import LIFETIME, DeveloperToken
-from gateway.core.people import person_id
+from gateway.core.people import developer_id, person_id
 from gateway.core.wishes import normal_email
 from gateway.keys.developer_tokens import IssuedToken, TokenDesk
 
-HEADINGS: Final = ("id", "developer", "made", "by", "ends", "revoked")
+HEADINGS: Final = ("id", "developer", "e-mail address", "made", "by", "ends", "revoked")
 
-tokens = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="Tokens that people have for the management API.")
+tokens = typer.Typer(no_args_is_help=True, help="Tokens that people have for the management API.")
 
 
 def issue(
@@ -45,7 +44,7 @@ def issue(
         print_record("Token made.", _view(made.record), as_json=as_json, token=made.token, now=made.record.created_at)
 
 
-@tokens.command("list", epilog=EPILOG)
+@tokens.command("list")
 def list_tokens(
     email: Annotated[
         str | None, typer.Option("--developer", metavar="EMAIL", help="Only this person's.", show_default=False)
@@ -58,20 +57,27 @@ def list_tokens(
     person = None if email is None else person_id(normal_email(email))
 
     async def work(desk: Desk) -> None:
-        await print_list(_desk(desk).all_of(person), _view, HEADINGS, _row, as_json=as_json)
+        people = {developer_id(each.email): each.email async for each in desk.store.developers()}
+        known = email is None or normal_email(email) in people.values()
+        none = "No tokens." if known else f"No tokens: nobody with the address {printable(email or '')} has a role."
+
+        def row(token: DeveloperToken) -> list[Cell]:
+            return _row(token, people.get(token.developer, ""))
+
+        await print_list(_desk(desk).all_of(person), _view, HEADINGS, row, none=none, as_json=as_json)
 
     with faults_told(as_json=as_json):
         at_desk(chosen(config, data), work)
 
 
-@tokens.command("revoke", epilog=EPILOG)
+@tokens.command("revoke")
 def revoke(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the token, as 'list' shows it.")],
     config: Config = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """End a token and all that were made with it, now and for good. To revoke one that has ended is no fault."""
+    """End a token and all that were made with it, now and for good. Ending one again does nothing and succeeds."""
 
     async def work(desk: Desk) -> tuple[DeveloperToken | None, bool, bool]:
         done = await _desk(desk).revoke(token_id)
@@ -99,7 +105,8 @@ def _view(token: DeveloperToken) -> View:
     }
 
 
-def _row(token: DeveloperToken) -> list[Cell]:
+def _row(token: DeveloperToken, address: str) -> list[Cell]:
     ended = "" if token.revoked_at is None else day(token.revoked_at)
     made, ends = day(token.created_at), day(token.expires_at)
-    return [Cell(token.id), Cell(token.developer), Cell(made), Cell(token.created_by), Cell(ends), Cell(ended)]
+    who_has_it = Cell(token.developer), Cell(address)
+    return [Cell(token.id), *who_has_it, Cell(made), Cell(token.created_by), Cell(ends), Cell(ended)]

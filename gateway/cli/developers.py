@@ -1,12 +1,12 @@
 """`gateway developers`: people, what they may do with an app's keys, and their tokens for the management API."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from gateway.cli.codes import EPILOG
 from gateway.cli.developer_tokens import issue, tokens
 from gateway.cli.finding import OfAnyApp, OfApp, hinted, of_app
+from gateway.cli.helping import either
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen
 from gateway.cli.output import AsJson, faults_told, print_list, print_record
 from gateway.cli.views import DEVELOPER_HEADINGS, developer_row, developer_view
@@ -16,32 +16,37 @@ from gateway.core.people import developer_id
 from gateway.core.records import Developer, Role
 from gateway.core.wishes import normal_email
 
-developers = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="People, and what they may do with an app's keys.")
+developers = typer.Typer(no_args_is_help=True, help="People, and what they may do with an app's keys.")
 
 developers.add_typer(tokens, name="tokens")
-developers.command("token", epilog=EPILOG)(issue)
+developers.command("token")(issue)
+
+_NOBODY: Final = "Nobody has a role yet."
 
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The person's e-mail address.")]
 
 
-@developers.command("list", epilog=EPILOG)
+@developers.command("list")
 def list_developers(app: OfAnyApp = None, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Who has a role in an app."""
 
     async def work(desk: Desk) -> None:
         people = of_app(desk, app, desk.store.developers)
-        await print_list(people, developer_view, DEVELOPER_HEADINGS, developer_row, as_json=as_json)
+        await print_list(people, developer_view, DEVELOPER_HEADINGS, developer_row, none=_NOBODY, as_json=as_json)
 
     with faults_told(as_json=as_json):
         at_desk(chosen(config, data), work)
 
 
-@developers.command("grant", epilog=EPILOG)
+@developers.command("grant")
 def grant(
     email: Email,
     app: OfApp,
     role: Annotated[
-        Role, typer.Option("--role", help="A developer may make and end keys, a spectator look at them.")
+        Role,
+        typer.Option(
+            "--role", metavar=either(Role), help="A developer may make and end keys, a spectator look at them."
+        ),
     ] = Role.DEVELOPER,
     config: Config = None,
     data: Data = None,
@@ -59,7 +64,7 @@ def grant(
         print_record("Role given.", view, as_json=as_json, replicated=done.replicated)
 
 
-@developers.command("remove", epilog=EPILOG)
+@developers.command("remove")
 def remove(email: Email, app: OfApp, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Take a person's role in an app, and tell which keys to rotate: those whose tokens this person was shown.
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 from graphql import DocumentNode, GraphQLInputObjectType, GraphQLSchema, get_named_type, print_ast
 
+from gateway.cli.helping import either
 from gateway.cli.output import interrupts_told
 from gateway.cli.policy import (
     SCHEMA,
@@ -95,10 +96,10 @@ def explain(
         str | None, typer.Option(metavar="NAME", help="Which operation of the document would run.")
     ] = None,
     introspection: Annotated[
-        Introspection, typer.Option(help="Who may use __schema and __type: the setting policy.introspection.")
+        Introspection, typer.Option(metavar=either(Introspection), help="Who may introspect: policy.introspection.")
     ] = Introspection.KEYS,
     user_scoping: Annotated[
-        UserScoping, typer.Option(help="What confines users to their own data: the region's setting user_scoping.")
+        UserScoping, typer.Option(metavar=either(UserScoping), help="What confines users: the region's user_scoping.")
     ] = UserScoping.UPSTREAM,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, BinaryIO, Final
 
 from gateway.keys.export_file import made_whole
 
-STANDARD: Final = Path("-")  # what stands for standard output
+STANDARD: Final = Path("-")  # what stands for standard input or output
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -31,11 +31,37 @@ def require_output(output: Path, kept: Iterable[Path | int]) -> None:
             raise _refused(output, "this is no regular file, and is left as it is; name a file")
     if any(_same(output, each) for each in kept):
         raise _refused(output, "the gateway needs this file, or the command reads it; name another")
+    with writing(output), tempfile.NamedTemporaryFile(prefix=f".{output.name}-", dir=output.parent):
+        pass
+
+
+def file_sentence(error: OSError) -> str:
+    """What is the matter with a file, the same wherever one that is missing was to be read."""
+    said = error.strerror or type(error).__name__
+    if isinstance(error, FileNotFoundError | IsADirectoryError):
+        said = f"cannot be read: {said}"
+    # What is written into any file names it.
+    name = error.filename or ("standard output" if error.errno in FULL else "")
+    return f"{name}: {said}." if name else f"{said}."
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[None]:
+    """Say of a file that could not be made that it was to be written."""
     try:
-        with tempfile.NamedTemporaryFile(prefix=f".{output.name}-", dir=output.parent):
-            pass
+        yield
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(output)) from error
+        raise _refused(file, f"cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[BinaryIO]:
+    """A file, or standard input. Raises `OSError` with its name."""
+    if file == STANDARD:
+        yield sys.stdin.buffer
+        return
+    with file.open("rb") as opened:
+        yield opened
 
 
 def _same(output: Path, other: Path | int) -> bool:

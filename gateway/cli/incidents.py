@@ -1,13 +1,14 @@
 """`gateway incidents`: credentials that leaked, and what people decide about them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 import typer
 
-from gateway.cli.codes import EPILOG
 from gateway.cli.finding import OfAnyApp, of_app
+from gateway.cli.helping import either
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen, who
 from gateway.cli.output import AsJson, as_json_text, faults_told, print_list, print_record
 from gateway.cli.tables import Cell, print_table
@@ -17,12 +18,18 @@ from gateway.core.incidents import Incident, IncidentState, Subject
 from gateway.core.times import iso_time
 from gateway.keys.leaks import LeakDesk, Reported, with_later_notes
 
-incidents = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="Credentials that leaked, one incident for each.")
+incidents = typer.Typer(no_args_is_help=True, help="Credentials that leaked, one incident for each.")
 
 IncidentId = Annotated[str, typer.Argument(metavar="INCIDENT", help="The id of the incident.")]
 
-_HEADINGS: Final = ("id", "app", "credential", "state", "opened", "seen", "ended", "refused since")
+_HEADINGS: Final = ("id", "app", "credential", "state", "opened", "times seen", "ended", "refused since")
 _SIGHTINGS: Final = ("at", "by", "source", "url", "type")
+_WORDS: Final = {
+    "proven": "whole token known",
+    "count": "times seen",
+    "requests": "requests a day",
+    "refused_since": "refused since the leak",
+}
 _STYLES: Final = {IncidentState.OPEN: "bold red", IncidentState.ACKNOWLEDGED: "yellow", IncidentState.CLOSED: "dim"}
 
 
@@ -74,11 +81,35 @@ def incident_view(incident: Incident) -> View:
     }
 
 
-@incidents.command("list", epilog=EPILOG)
+def in_plain_words(incident: Incident, view: View) -> View:
+    """A view of an incident for people, who read words and not members."""
+    told = dict(view)
+    if told["requests"] is not None:
+        counts = zip(_days(incident), incident.requests, strict=True)
+        told["requests"] = ", ".join(f"{day} {count}" for day, count in counts)
+    return {_WORDS.get(name, name): value for name, value in told.items()}
+
+
+def print_incident(title: str, reported: Reported, *, as_json: bool) -> None:
+    """Print an incident that was reported or decided about."""
+    incident = reported.incident
+    view = incident_view(incident) if as_json else in_plain_words(incident, incident_view(incident))
+    print_record(title, view, as_json=as_json, replicated=reported.done.replicated)
+
+
+def _days(incident: Incident) -> Iterator[str]:
+    """The days whose requests are counted, the last one that of the opening."""
+    opened = datetime.fromtimestamp(incident.opened_at / 1000, UTC)
+    for ago in reversed(range(len(incident.requests))):
+        yield f"{opened - timedelta(ago):%d %b}"
+
+
+@incidents.command("list")
 def list_incidents(
     app: OfAnyApp = None,
     state: Annotated[
-        IncidentState | None, typer.Option("--state", help="Only those in this state.", show_default=False)
+        IncidentState | None,
+        typer.Option("--state", metavar=either(IncidentState), help="Only those in this state.", show_default=False),
     ] = None,
     config: Config = None,
     data: Data = None,
@@ -93,13 +124,13 @@ def list_incidents(
                 yield await _seen(at, incident)
 
     async def work(desk: Desk) -> None:
-        await print_list(shown(desk), _Shown.view, _HEADINGS, _Shown.row, as_json=as_json)
+        await print_list(shown(desk), _Shown.view, _HEADINGS, _Shown.row, none="No incidents.", as_json=as_json)
 
     with faults_told(as_json=as_json):
         at_desk(chosen(config, data), work)
 
 
-@incidents.command("show", epilog=EPILOG)
+@incidents.command("show")
 def show(incident: IncidentId, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """One incident, with where the credential was seen."""
 
@@ -114,18 +145,18 @@ def show(incident: IncidentId, config: Config = None, data: Data = None, as_json
             seen = [{**asdict(sighting), "at": iso_time(sighting.at)} for sighting in sightings]
             typer.echo(as_json_text({**shown.view(), "sightings": seen}))
             return
-        print_record("Incident.", shown.view(), as_json=False)
+        print_record("Incident.", in_plain_words(shown.incident, shown.view()), as_json=False)
         rows = [(day(each.at), each.by, each.source, each.url, each.type) for each in sightings]
         print_table(_SIGHTINGS, [[*map(Cell, row)] for row in rows])
 
 
-@incidents.command("acknowledge", epilog=EPILOG)
+@incidents.command("acknowledge")
 def acknowledge(incident: IncidentId, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Say that somebody sees to an open incident."""
     _decided("Incident acknowledged.", incident, LeakDesk.acknowledge, config, data, as_json=as_json)
 
 
-@incidents.command("close", epilog=EPILOG)
+@incidents.command("close")
 def close(incident: IncidentId, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Say that an incident is over. It is opened anew if the credential is found to work, or to be known whole."""
     _decided("Incident closed.", incident, LeakDesk.close, config, data, as_json=as_json)
@@ -145,10 +176,9 @@ def _decided(
 
     with faults_told(as_json=as_json):
         reported = at_desk(chosen(config, data), work)
-        view = incident_view(reported.incident)
         if not reported.done.changes:
-            title = "Nothing changed."
-        print_record(title, view, as_json=as_json, replicated=reported.done.replicated)
+            title = f"Nothing changed: the incident is {reported.incident.state.value}."
+        print_incident(title, reported, as_json=as_json)
 
 
 async def _seen(desk: LeakDesk, incident: Incident) -> _Shown:

@@ -10,7 +10,7 @@ from typing import Annotated, BinaryIO, Final
 import typer
 
 from gateway.cli.codes import REFUSED
-from gateway.cli.files import require_output, written
+from gateway.cli.files import reading, require_output, written
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen, known_scopes, own_files
 from gateway.cli.output import AsJson, as_json_text, faults_told
 from gateway.cli.progress import Advance, lines, progress
@@ -21,7 +21,7 @@ from gateway.keys.intake_file import ADDED, KEY_COLUMNS, USER_COLUMNS, Columns, 
 from gateway.settings import Settings
 
 Rows = Annotated[
-    typer.FileBinaryRead,
+    Path,
     typer.Argument(
         metavar="FILE",
         help="CSV with headings or a JSON object a line, or - for standard input. It holds no tokens: sha256 is the"
@@ -43,17 +43,17 @@ def import_keys(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take API keys in that exist elsewhere: id, sha256, app, name, scopes (spaces between), created_at, expires_at.
+    """Import API keys issued elsewhere: id, sha256, app, name, scopes (spaces between), created_at, expires_at.
 
     Good rows are taken in whatever becomes of the others. What was taken in before is not taken in again.
     """
-    with faults_told(as_json=as_json):
+    with faults_told(as_json=as_json), reading(file) as source:
         settings = chosen(config, data)
         scopes = known_scopes(settings)
         _import(
             lambda desk: key_intake(desk.store, desk.keeper.who, scopes),
             KEY_COLUMNS,
-            _Order(settings, file, bad, own_files(settings, config, data), dry_run=dry_run, as_json=as_json),
+            _Order(settings, source, bad, own_files(settings, config, data), dry_run=dry_run, as_json=as_json),
         )
 
 
@@ -65,17 +65,17 @@ def import_users(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take user tokens in that exist elsewhere: id, sha256, app, user or external_id, created_at, expires_at.
+    """Import user tokens issued elsewhere: id, sha256, app, user or external_id, created_at, expires_at.
 
     Users that there are not yet are made. Good rows are taken in whatever becomes of the others. What was taken in
     before is not taken in again.
     """
-    with faults_told(as_json=as_json):
+    with faults_told(as_json=as_json), reading(file) as source:
         settings = chosen(config, data)
         _import(
             lambda desk: token_intake(desk.store, desk.keeper.who, desk.keeper.entropy),
             USER_COLUMNS,
-            _Order(settings, file, bad, own_files(settings, config, data), dry_run=dry_run, as_json=as_json),
+            _Order(settings, source, bad, own_files(settings, config, data), dry_run=dry_run, as_json=as_json),
         )
 
 

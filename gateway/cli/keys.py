@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from gateway.cli.advise import advise_keys
-from gateway.cli.codes import EPILOG
 from gateway.cli.durations import length, moment
 from gateway.cli.finding import (
     KeyId,
@@ -17,6 +16,7 @@ from gateway.cli.finding import (
     key_seen,
     keys_seen,
 )
+from gateway.cli.helping import either
 from gateway.cli.history import HEADINGS, Happening, history
 from gateway.cli.intake import import_keys
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen, known_scopes, prefixes
@@ -29,12 +29,12 @@ from gateway.core.wishes import DAY, KEY_LIFETIME, SHUTDOWN
 from gateway.keys.keeper import MadeKey, Rotated
 from gateway.settings import Settings
 
-keys = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="API keys, which hold scopes.")
-keys.command("import", epilog=EPILOG)(import_keys)
-keys.command("advise", epilog=EPILOG)(advise_keys)
+keys = typer.Typer(no_args_is_help=True, help="API keys, which hold scopes.")
+keys.command("import")(import_keys)
+keys.command("advise")(advise_keys)
 
 
-@keys.command("create", epilog=EPILOG)
+@keys.command("create")
 def create(
     app: OfApp,
     name: Annotated[str, typer.Option("--name", help="What people call the key.")],
@@ -78,12 +78,17 @@ def create(
         _print_key("API key made.", SeenKey(made.record, made.record.created_at), as_json=as_json, token=made.token)
 
 
-@keys.command("list", epilog=EPILOG)
+@keys.command("list")
 def list_keys(
     app: OfAnyApp = None,
     state: Annotated[
         list[KeyState] | None,
-        typer.Option("--state", help="Only keys in this state; give the option once for each.", show_default=False),
+        typer.Option(
+            "--state",
+            metavar=either(KeyState),
+            help="Only keys in this state; give the option once for each.",
+            show_default=False,
+        ),
     ] = None,
     config: Config = None,
     data: Data = None,
@@ -97,13 +102,13 @@ def list_keys(
                 yield seen
 
     async def work(desk: Desk) -> None:
-        await print_list(found(desk), key_view, KEY_HEADINGS, key_row, as_json=as_json)
+        await print_list(found(desk), key_view, KEY_HEADINGS, key_row, none="No keys.", as_json=as_json)
 
     with faults_told(as_json=as_json):
         at_desk(chosen(config, data), work)
 
 
-@keys.command("show", epilog=EPILOG)
+@keys.command("show")
 def show(key_id: KeyId, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """One key, as it is now."""
     with faults_told(as_json=as_json):
@@ -111,7 +116,7 @@ def show(key_id: KeyId, config: Config = None, data: Data = None, as_json: AsJso
         _print_key("API key.", _seen(settings, key_id_from(key_id, prefixes(settings))), as_json=as_json)
 
 
-@keys.command("rename", epilog=EPILOG)
+@keys.command("rename")
 def rename(
     key_id: KeyId,
     name: Annotated[str, typer.Option("--name", help="What people are to call the key.")],
@@ -132,7 +137,7 @@ def rename(
         _print_key("API key renamed.", _seen(settings, wanted), as_json=as_json)
 
 
-@keys.command("rotate", epilog=EPILOG)
+@keys.command("rotate")
 def rotate(
     key_id: KeyId,
     shutdown: Annotated[
@@ -200,9 +205,9 @@ def _overlap(settings: Settings, asked: int | None) -> int:
     return 0
 
 
-@keys.command("revoke", epilog=EPILOG)
+@keys.command("revoke")
 def revoke(key_id: KeyId, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
-    """End a key, now and for good. To revoke one that has ended already is no fault."""
+    """End a key, now and for good. Revoking one that has ended already does nothing and succeeds."""
     with faults_told(as_json=as_json):
         settings = chosen(config, data)
         wanted = key_id_from(key_id, prefixes(settings))
@@ -217,10 +222,10 @@ def revoke(key_id: KeyId, config: Config = None, data: Data = None, as_json: AsJ
         _print_key(title, _seen(settings, wanted), as_json=as_json, replicated=replicated)
 
 
-@keys.command("history", epilog=EPILOG)
+@keys.command("history")
 def show_history(
     key_id: Annotated[
-        str | None, typer.Argument(metavar="[KEY_ID]", help="The id of one key.", show_default=False)
+        str | None, typer.Argument(metavar="KEY_ID", help="The id of one key.", show_default=False)
     ] = None,
     app: OfAnyApp = None,
     config: Config = None,
@@ -236,7 +241,8 @@ def show_history(
         wanted = None if key_id is None else key_id_from(key_id, prefixes(settings))
 
         async def work(desk: Desk) -> None:
-            await print_list(history(desk, app, wanted), Happening.view, HEADINGS, Happening.row, as_json=as_json)
+            told = history(desk, app, wanted)
+            await print_list(told, Happening.view, HEADINGS, Happening.row, none="No history yet.", as_json=as_json)
 
         at_desk(settings, work)
 

@@ -8,9 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
-from gateway.cli.codes import EPILOG
 from gateway.cli.finding import OfAnyApp, hinted, of_app, secret_input
-from gateway.cli.incidents import desk_of, incident_view
+from gateway.cli.incidents import desk_of, print_incident
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen
 from gateway.cli.output import AsJson, Unusable, faults_told, print_list, print_record
 from gateway.cli.tables import Cell
@@ -20,12 +19,12 @@ from gateway.core.incidents import Incident
 from gateway.core.sightings import Sighting, sighting
 from gateway.keys.leaks import Reported
 
-leaks = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="Credentials that leaked: they end at once.")
+leaks = typer.Typer(no_args_is_help=True, help="Credentials that leaked: they end at once.")
 
 _HEADINGS: Final = ("at", "incident", "credential", "by", "source", "url")
 _TAKEN: Final = (
     "Report taken. If the token is one of this gateway's it has ended, and an incident tells of it: see 'gateway"
-    " incidents list'. To nobody who reports is it told here whether it is."
+    " incidents list'. Whether it was one is never shown to whoever reports."
 )
 
 Place = Annotated[str, typer.Option("--url", help="Where it was seen. It is never fetched.", show_default=False)]
@@ -41,7 +40,8 @@ class _Seen:
         return {
             "incident": self.incident.id,
             "app": self.incident.app_id,
-            self.incident.subject.value: self.incident.subject_id,
+            "subject": self.incident.subject.value,
+            "subject_id": self.incident.subject_id,
             "at": self.sighting.at,
             "by": self.sighting.by,
             "source": self.sighting.source,
@@ -55,7 +55,7 @@ class _Seen:
         return [*map(Cell, (day(seen.at), self.incident.id, credential, seen.by, seen.source, seen.url))]
 
 
-@leaks.command("report", epilog=EPILOG)
+@leaks.command("report")
 def report(
     credential: Annotated[
         str | None,
@@ -87,16 +87,14 @@ def report(
         settings = chosen(config, data)
         if credential is not None:
             reported = at_desk(settings, by_id)
-            title = "Report taken; the credential has ended."
-            view = incident_view(reported.incident)
-            print_record(title, view, as_json=as_json, replicated=reported.done.replicated)
+            print_incident("Report taken; the credential has ended.", reported, as_json=as_json)
             return
         token = _token()
         at_desk(settings, by_token)
         print_record(_TAKEN, {"taken": True} if as_json else {}, as_json=as_json)
 
 
-@leaks.command("list", epilog=EPILOG)
+@leaks.command("list")
 def list_leaks(app: OfAnyApp = None, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Where credentials were seen, incident by incident."""
 
@@ -106,13 +104,13 @@ def list_leaks(app: OfAnyApp = None, config: Config = None, data: Data = None, a
                 yield _Seen(incident, each)
 
     async def work(desk: Desk) -> None:
-        await print_list(seen(desk), _Seen.view, _HEADINGS, _Seen.row, as_json=as_json)
+        await print_list(seen(desk), _Seen.view, _HEADINGS, _Seen.row, none="No leaks were reported.", as_json=as_json)
 
     with faults_told(as_json=as_json):
         at_desk(chosen(config, data), work)
 
 
-@leaks.command("rehearse", epilog=EPILOG)
+@leaks.command("rehearse")
 def rehearse(
     gateway: Annotated[
         str, typer.Option("--gateway", metavar="URL", help="Where the 'gateway dev' listens for clients.")
@@ -124,7 +122,7 @@ def rehearse(
     believes it."""
     with faults_told(as_json=as_json):
         status = asyncio.run(_rehearsed(gateway.rstrip("/"), _token(), url))
-        print_record(f"The gateway answered {status}: it took the report.", {"status": status}, as_json=as_json)
+        print_record(f"The gateway answered {status}: {_TOOK}", {"status": status} if as_json else {}, as_json=as_json)
 
 
 async def _rehearsed(gateway: str, token: str, url: str) -> int:
@@ -147,6 +145,7 @@ async def _rehearsed(gateway: str, token: str, url: str) -> int:
     return status
 
 
+_TOOK: Final = "it took the report. Now look: 'gateway incidents list --data DIR', DIR being that of the 'gateway dev'."
 _LONGEST: Final = 1024  # characters; the longest token that there is takes half of it
 _HOW: Final = "Start a 'gateway dev', and name its address with --gateway."
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from types import FrameType
-from typing import Annotated, Final, NoReturn, cast
+from typing import Annotated, Final, NoReturn
 
 import typer
 
 from gateway import __version__
-from gateway.cli.codes import EPILOG, INTERRUPTED, REFUSED, TERMINATED, USAGE
+from gateway.cli.codes import EPILOG, EPILOGS, INTERRUPTED, REFUSED, TERMINATED, USAGE
 from gateway.cli.guard import refused_argument
+from gateway.cli.helping import PlainGroup, UsageFault, make_plain
 
 # Name, module, attribute. `gateway serve` must not carry the page, the tables and the pretend upstream in its memory.
 COMMANDS: Final = (
@@ -35,9 +36,6 @@ COMMANDS: Final = (
     ("explain", "gateway.cli.explain", "explain"),
 )
 
-# What every fault of usage is. Typer has no public name for it, and another module's by its version.
-_UsageFault: Final = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
-
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -56,14 +54,20 @@ def _options(
 def application(asked: str | None) -> typer.Typer:
     """The command that is asked for, or all of them where none of that name exists, so that help can list them."""
     app = typer.Typer(
-        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, callback=_options, epilog=EPILOG
+        cls=PlainGroup,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        callback=_options,
+        epilog=EPILOG,
     )
     for name, module, attribute in _wanted(asked):
         command = getattr(import_module(module), attribute)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, epilog=EPILOGS.get(name))(command)
+    make_plain(app)
     return app
 
 
@@ -90,7 +94,7 @@ def run(words: Sequence[str]) -> NoReturn:
     try:
         app = application(words[0] if words else None)
         sys.exit(app(list(words), standalone_mode=not as_json))  # standing alone, typer draws faults for people
-    except _UsageFault as usage:
+    except UsageFault as usage:
         _end(USAGE, "usage", " ".join(usage.format_message().split()), as_json=True)
     except (KeyboardInterrupt, typer.Abort):  # while a command is still being imported, or its options are read
         _end(INTERRUPTED, "interrupted", "Interrupted." if as_json else "", as_json=as_json)
@@ -105,5 +109,5 @@ def _end(code: int, reason: str, sentence: str, *, as_json: bool) -> NoReturn:
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    """As every other end of a command: what it has begun is cleaned up."""
+    """Exit on SIGTERM through the usual clean-up."""
     sys.exit(TERMINATED)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 import typer
 from pydantic import BaseModel
 
+from gateway.cli.helping import UsageFault
 from gateway.cli.output import Unusable
 from gateway.clock import Clock
 from gateway.core.ledger import Who
@@ -20,7 +21,7 @@ from gateway.core.token import Prefixes, Secret
 from gateway.keys.keeper import Keeper
 from gateway.keys.token_rules import rules_of
 from gateway.settings import Fault, Settings, SettingsInvalid, load_settings
-from gateway.store.contract import Store
+from gateway.store.contract import Store, StoreBroken
 from gateway.store.open import open_store
 
 if TYPE_CHECKING:  # imported for a store in Redis alone
@@ -30,6 +31,7 @@ T = TypeVar("T")
 
 VARIABLE: Final = "GATEWAY_CONFIG"
 DEV_REGIONS: Final = ("eu", "us", "in")
+DEV_DATA: Final = Path(".gateway-dev")
 DEV_SCHEMA: Final = Path("config/schema.graphql")
 DEV_STORE: Final = "gateway.db"
 _DEV_SCHEMA_NOTE: Final = "schema-file"  # where `gateway dev` notes which schema it judges by
@@ -64,18 +66,29 @@ class Desk:
 def chosen(config: Path | None, data: Path | None) -> Settings:
     """The settings of the gateway that was chosen on the command line. Raises `SettingsInvalid`."""
     if config is not None and data is not None:
-        raise typer.BadParameter("give --config or --data, not both: they name two gateways")
+        raise UsageFault("Give --config or --data, not both: they name two gateways.")
     if data is not None:
+        _require_dev(data)
         return _dev_settings(data)
     if config is None:
         named = os.environ.get(VARIABLE)
         if not named:
-            raise typer.BadParameter(
-                f"say which gateway: --config FILE (or the variable {VARIABLE}) for its settings, or --data DIR for a"
-                " 'gateway dev'"
-            )
+            raise UsageFault(_unnamed())
         config = Path(named)
     return load_settings(config, environ=os.environ)
+
+
+def _unnamed() -> str:
+    here = f" There is one here: --data {DEV_DATA}." if DEV_DATA.is_dir() else ""
+    return (
+        f"No gateway was named. Add --config FILE (or set {VARIABLE}) for its settings, or --data DIR for a 'gateway"
+        f" dev'.{here}"
+    )
+
+
+def _require_dev(directory: Path) -> None:
+    if not any((directory / name).exists() for name in (_DEV_SCHEMA_NOTE, _DEV_STORE_NOTE, DEV_STORE)):
+        raise StoreBroken(f"There is no gateway in {directory}; start 'gateway dev --data {directory}' first.")
 
 
 def own_files(settings: Settings, config: Path | None, data: Path | None) -> list[Path]:

@@ -7,14 +7,13 @@ from typing import Annotated, Final
 
 import typer
 
-from gateway.cli.codes import EPILOG
 from gateway.cli.output import AsJson, faults_told, print_record
 from gateway.core.developer_tokens import OPERATOR_PREFIX
 from gateway.core.token import IDENTIFIER_BYTES, SECRET_BYTES, mint
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 
-operators = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="Who may use the management API for all apps.")
+operators = typer.Typer(no_args_is_help=True, help="Who may use the management API for all apps.")
 
 
 @operators.callback()
@@ -22,7 +21,7 @@ def _group() -> None:
     """Who may use the management API for all apps."""
 
 
-@operators.command("token", epilog=EPILOG)
+@operators.command("token")
 def token(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the audit is to call the operator.")],
     as_json: AsJson = False,

@@ -16,7 +16,7 @@ from typing import Annotated, Final, NoReturn, TypeVar
 import typer
 
 from gateway.cli.codes import FAILED, INTERRUPTED, REFUSED
-from gateway.cli.files import FULL, named
+from gateway.cli.files import file_sentence, named
 from gateway.cli.tables import Cell, print_table
 from gateway.cli.words import day, distance, printable
 from gateway.core.ledger import ActRefused
@@ -68,7 +68,7 @@ def faults_told(*, as_json: bool) -> Iterator[None]:
     except BrokenPipeError:
         raise  # whoever reads has had enough; typer ends quietly
     except OSError as error:
-        _fail(FAILED, "file_unusable", [_file_sentence(error)], as_json=as_json)
+        _fail(FAILED, "file_unusable", [file_sentence(error)], as_json=as_json)
 
 
 @contextmanager
@@ -91,13 +91,6 @@ def _fail(code: int, reason: str, sentences: Iterable[str], *, as_json: bool) ->
     for sentence in told:
         typer.echo(f"gateway: {printable(sentence)}", err=True)
     raise typer.Exit(code)
-
-
-def _file_sentence(error: OSError) -> str:
-    said = error.strerror or type(error).__name__
-    # What is written into any file names it.
-    name = error.filename or ("standard output" if error.errno in FULL else "")
-    return f"{name}: {said}." if name else f"{said}."
 
 
 # One thing ------------------------------------------------------------------------------------------------------------
@@ -182,9 +175,10 @@ async def print_list(
     headings: Sequence[str],
     row: Callable[[T], Sequence[Cell]],
     *,
+    none: str,
     as_json: bool,
 ) -> None:
-    """Print what is found: an array of its views, or a table of its rows."""
+    """Print what is found: an array of its views, or a table of its rows, or for people the sentence `none`."""
     if as_json:
         await print_array(view(each) async for each in found)
         return
@@ -192,7 +186,7 @@ async def print_list(
     if rows:
         print_table(headings, rows)
     else:
-        typer.echo("There are none.")
+        typer.echo(none)
 
 
 async def print_array(views: AsyncIterator[Mapping[str, object]]) -> None:
@@ -243,5 +237,5 @@ def in_words(name: str, value: object, now: int = 0) -> str:
     if isinstance(value, int) and _is_time(name, value):
         return f"{day(value)}, {distance(value - now)}" if now else day(value)
     if isinstance(value, list | tuple):
-        return printable(" ".join(map(str, value)))
+        return printable(" ".join(map(str, value))) or "none"
     return printable(str(value))

@@ -9,7 +9,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from gateway.cli.files import require_output
+from gateway.cli.files import file_sentence, require_output, writing
 from gateway.cli.tables import Cell, print_table
 from gateway.core.policy import Policy
 from gateway.core.policy_advice import Access, PolicyAdvice, access, advice, closed_sentence
@@ -91,7 +91,7 @@ def faults_told(file: Path | str) -> Iterator[None]:
     except SchemaInvalid as error:
         fail(f"{file}:{fault.line or ''}".rstrip(":") + f": {fault.sentence}" for fault in error.faults)
     except OSError as error:
-        fail([f"{file}: {error.strerror}."])
+        fail([f"gateway: {file_sentence(OSError(error.errno, error.strerror, str(file)))}"])
 
 
 def fail(sentences: Iterable[str]) -> NoReturn:
@@ -104,11 +104,10 @@ def fail(sentences: Iterable[str]) -> NoReturn:
 def _write(file: Path, text: str, *, force: bool) -> None:
     if force:
         require_output(file, ())
-    try:
-        with file.open("wb" if force else "xb") as opened:
-            opened.write(text.encode())
-    except FileExistsError:
+    if not force and file.exists():
         fail([f"{file}: there is a file already; --force writes over it."])
+    with writing(file), file.open("wb" if force else "xb") as opened:
+        opened.write(text.encode())
 
 
 # What is said ---------------------------------------------------------------------------------------------------------

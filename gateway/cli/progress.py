@@ -9,15 +9,17 @@ Advance = Callable[[int], None]
 
 
 @contextmanager
-def progress(title: str, total: int | None = None) -> Iterator[Advance]:
-    """Takes counts of what was done more, and shows their sum on a terminal; elsewhere nothing is shown."""
+def progress(title: str, total: int | None = None, *, sizes: bool = False) -> Iterator[Advance]:
+    """Takes counts of what was done more, of bytes if these are `sizes`, and shows their sum on a terminal; elsewhere
+    nothing is shown."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    counted = DownloadColumn() if sizes else MofNCompleteColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), counted, TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=total)
         yield lambda count: bar.advance(task, count)

@@ -8,9 +8,10 @@ from typing import Annotated, Final
 import structlog
 import typer
 
-from gateway.cli.codes import EPILOG, FAILED
+from gateway.cli.codes import FAILED
 from gateway.cli.durations import moment
 from gateway.cli.finding import OfAnyApp, of_app
+from gateway.cli.helping import either
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen
 from gateway.cli.output import AsJson, Unusable, faults_told, print_list, print_record
 from gateway.cli.tables import Cell
@@ -19,6 +20,7 @@ from gateway.cli.words import day
 from gateway.clock import Clock
 from gateway.control.due import Planned
 from gateway.control.letters import trial
+from gateway.control.mail import Mailer
 from gateway.control.notifier import Notifier, Turn
 from gateway.control.senders import Senders, SendersFaulty, senders_from
 from gateway.core.ledger import ActReason, ActRefused, Item, ItemKind
@@ -30,11 +32,14 @@ from gateway.settings import Settings
 from gateway.store.contract import StoreBroken
 
 reminders = typer.Typer(
-    no_args_is_help=True, epilog=EPILOG, help="Notices to developers: keys that end soon, credentials that leaked."
+    no_args_is_help=True, help="Notices to developers: keys that end soon, credentials that leaked."
 )
 
 _HEADINGS: Final = ("about", "mark", "recipient", "by", "state", "tries", "last", "error")
 _PLANNED: Final = ("about", "mark", "recipient", "by")
+_NO_SENDER: Final = (
+    "Nobody is told of anything: set reminders.smtp (host, sender) or reminders.webhooks, as docs/leaks.md shows."
+)
 _STYLES: Final = {NoticeState.SENT: "green", NoticeState.FAILED: "bold red", NoticeState.WAITING: "yellow"}
 
 
@@ -76,11 +81,12 @@ class _Row:
         ]
 
 
-@reminders.command("list", epilog=EPILOG)
+@reminders.command("list")
 def list_reminders(
     app: OfAnyApp = None,
     state: Annotated[
-        NoticeState | None, typer.Option("--state", help="Only those in this state.", show_default=False)
+        NoticeState | None,
+        typer.Option("--state", metavar=either(NoticeState), help="Only those in this state.", show_default=False),
     ] = None,
     config: Config = None,
     data: Data = None,
@@ -97,13 +103,13 @@ def list_reminders(
                 if state in {None, notice.state}:
                     yield _Row(notice, people.get(notice.wanted.recipient, ""))
 
-        await print_list(found(), _Row.view, _HEADINGS, _Row.row, as_json=as_json)
+        await print_list(found(), _Row.view, _HEADINGS, _Row.row, none="No reminders yet.", as_json=as_json)
 
     with faults_told(as_json=as_json):
         at_desk(chosen(config, data), work)
 
 
-@reminders.command("run", epilog=EPILOG)
+@reminders.command("run")
 def run(
     at: Annotated[
         str | None,
@@ -119,9 +125,10 @@ def run(
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for the answer
 
     async def work(desk: Desk) -> Turn | None:
-        notifier = _notifier(desk, None if at is None else moment(at))
+        notifier = _notifier(desk, None if at is None else moment(at), dry_run=dry_run)
         if dry_run:
-            await print_list(notifier.planned(), _planned_view, _PLANNED, _planned_row, as_json=as_json)
+            due = notifier.planned()
+            await print_list(due, _planned_view, _PLANNED, _planned_row, none="Nothing is due.", as_json=as_json)
             return None
         return await notifier.turn()
 
@@ -133,7 +140,7 @@ def run(
                 raise typer.Exit(FAILED)
 
 
-@reminders.command("test", epilog=EPILOG)
+@reminders.command("test")
 def try_one(
     to: Annotated[str, typer.Argument(metavar="TO", help="An e-mail address, or the name of a webhook.")],
     config: Config = None,
@@ -164,11 +171,11 @@ async def _try(settings: Settings, to: str) -> Outcome:
     return await senders.mailer.send(to, trial(now), notice_id)
 
 
-def _notifier(desk: Desk, at: int | None) -> Notifier:
+def _notifier(desk: Desk, at: int | None, *, dry_run: bool) -> Notifier:
     settings, clock = desk.settings.reminders, Clock()
     return Notifier(
         desk.store,
-        _senders(desk.settings),
+        _mapped(desk.settings) if dry_run else _senders(desk.settings),
         clock if at is None else lambda: at,
         NoticeCounts(),
         every=settings.every,
@@ -177,14 +184,26 @@ def _notifier(desk: Desk, at: int | None) -> Notifier:
 
 
 def _senders(settings: Settings) -> Senders:
+    senders = _set_senders(settings)
+    if not senders:
+        raise Unusable("reminders_unusable", [_NO_SENDER])
+    return senders
+
+
+def _mapped(settings: Settings) -> Senders:
+    """The senders to list what is due by: where none is set, that of mails, by which every developer is told."""
+    senders = _set_senders(settings)
+    if senders:
+        return senders
+    typer.echo(f"gateway: {_NO_SENDER}", err=True)
+    return Senders(Mailer(settings.reminders.smtp))
+
+
+def _set_senders(settings: Settings) -> Senders:
     try:
-        senders = senders_from(settings.reminders)
+        return senders_from(settings.reminders)
     except SendersFaulty as error:
         raise Unusable("reminders_unusable", str(error).splitlines()) from error
-    if not senders:
-        sentence = "Neither reminders.smtp nor reminders.webhooks is set: nobody can be told of anything."
-        raise Unusable("reminders_unusable", [sentence])
-    return senders
 
 
 def _read(item: Item) -> Notice:

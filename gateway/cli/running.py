@@ -10,6 +10,7 @@ from typing import Any, Final
 import typer
 
 from gateway.building import CannotStart
+from gateway.cli.files import file_sentence
 from gateway.settings import SettingsInvalid
 from gateway.store.contract import StoreUnavailable
 
@@ -54,7 +55,7 @@ def reasons_told() -> Iterator[None]:
         _say(str(error).splitlines())
         raise typer.Exit(1) from error
     except OSError as error:
-        _say([f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."])
+        _say([file_sentence(error)])
         raise typer.Exit(1) from error
 
 

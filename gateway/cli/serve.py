@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway.app import Gateway
+from gateway.cli.files import writing
 from gateway.cli.opening import VARIABLE, opened
 from gateway.cli.running import reasons_told, run, told_to_stop
 from gateway.clock import Clock
@@ -23,7 +24,8 @@ def serve(
 
 
 async def _serve(settings: Settings) -> None:
-    log = configure(settings.log.format, settings.log.level, settings.log.file)
+    with writing(settings.log.file or Path()):
+        log = configure(settings.log.format, settings.log.level, settings.log.file)
     clock = Clock()
     store = opened(settings, clock=clock)
     try:

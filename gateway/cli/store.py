@@ -9,7 +9,7 @@ from typing import Annotated, BinaryIO, Final, NoReturn
 import typer
 
 from gateway import __version__
-from gateway.cli.codes import EPILOG, REFUSED
+from gateway.cli.codes import REFUSED
 from gateway.cli.files import named, require_output
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen, in_redis, known_scopes, own_files, store_options
 from gateway.cli.output import AsJson, Unusable, as_json_text, faults_told, print_record
@@ -21,14 +21,14 @@ from gateway.keys.restoring import Restored, Restoring
 from gateway.settings import Settings
 from gateway.store.contract import StoreUnavailable
 
-store = typer.Typer(no_args_is_help=True, epilog=EPILOG, help="The store as a whole: made, saved, brought back.")
+store = typer.Typer(no_args_is_help=True, help="The store as a whole: made, saved, brought back.")
 
 Saved = Annotated[Path, typer.Argument(metavar="FILE", help="The file of an export.")]
 
 _SHOWN: Final = 100  # sentences on what does not fit
 
 
-@store.command("init", epilog=EPILOG)
+@store.command("init")
 def init(config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Make the store, and print its identity, which the setting store.identity may hold it to. One that is there stays
     as it is."""
@@ -40,7 +40,7 @@ def init(config: Config = None, data: Data = None, as_json: AsJson = False) -> N
         print_record(title, {"identity": identity, "made_now": not before}, as_json=as_json)
 
 
-@store.command("export", epilog=EPILOG)
+@store.command("export")
 def export_command(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="The file to make, or to replace once the new is whole.")
@@ -68,7 +68,7 @@ def export_command(
         print_record("Store exported.", view, as_json=as_json)
 
 
-@store.command("import", epilog=EPILOG)
+@store.command("import")
 def import_command(
     file: Saved,
     merge: Annotated[
@@ -119,11 +119,11 @@ def import_command(
         print_record("Store imported.", view, as_json=as_json)
 
 
-@store.command("verify", epilog=EPILOG)
+@store.command("verify")
 def verify(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="The file of an export; the store if not given.", show_default=False),
+        typer.Argument(metavar="FILE", help="The file of an export; the store if not given.", show_default=False),
     ] = None,
     config: Config = None,
     data: Data = None,

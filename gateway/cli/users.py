@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.codes import EPILOG
 from gateway.cli.finding import OfAnyApp, OfApp, Yes, app_seen, confirm, hinted, of_app, user_seen
 from gateway.cli.intake import import_users
 from gateway.cli.opening import Config, Data, Desk, at_desk, chosen
@@ -13,15 +12,13 @@ from gateway.cli.views import USER_HEADINGS, View, app_view, user_row, user_view
 from gateway.core.records import App, User
 from gateway.keys.keeper import MadeUserToken
 
-users = typer.Typer(
-    no_args_is_help=True, epilog=EPILOG, help="SDK users and their tokens, which reach their own data only."
-)
-users.command("import", epilog=EPILOG)(import_users)
+users = typer.Typer(no_args_is_help=True, help="SDK users and their tokens, which reach their own data only.")
+users.command("import")(import_users)
 
 UserId = Annotated[str, typer.Argument(metavar="USER", help="The id of the user.")]
 
 
-@users.command("create", epilog=EPILOG)
+@users.command("create")
 def create(
     app: OfApp,
     external_id: Annotated[
@@ -44,7 +41,7 @@ def create(
         _print_made(at_desk(chosen(config, data), work), as_json=as_json)
 
 
-@users.command("token", epilog=EPILOG)
+@users.command("token")
 def token(user: UserId, app: OfApp, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Make another token for a user who is there, and print it, once; beyond 'user_tokens.at_most' the oldest ends."""
 
@@ -66,18 +63,19 @@ def _print_made(made: MadeUserToken, *, as_json: bool) -> None:
     print_record("User token made.", view, as_json=as_json, token=made.token, now=made.record.created_at)
 
 
-@users.command("list", epilog=EPILOG)
+@users.command("list")
 def list_users(app: OfAnyApp = None, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """The users of an app; of those who were deleted the id alone."""
 
     async def work(desk: Desk) -> None:
-        await print_list(of_app(desk, app, desk.store.users), user_view, USER_HEADINGS, user_row, as_json=as_json)
+        people = of_app(desk, app, desk.store.users)
+        await print_list(people, user_view, USER_HEADINGS, user_row, none="No users yet.", as_json=as_json)
 
     with faults_told(as_json=as_json):
         at_desk(chosen(config, data), work)
 
 
-@users.command("disable", epilog=EPILOG)
+@users.command("disable")
 def disable(
     user: UserId,
     app: OfApp,
@@ -92,7 +90,7 @@ def disable(
     _switch(app, user, config, data, disabled=True, unknown_too=unknown_too, as_json=as_json)
 
 
-@users.command("enable", epilog=EPILOG)
+@users.command("enable")
 def enable(user: UserId, app: OfApp, config: Config = None, data: Data = None, as_json: AsJson = False) -> None:
     """Let a user's good tokens through again."""
     _switch(app, user, config, data, disabled=False, as_json=as_json)
@@ -112,12 +110,10 @@ def _switch(
         print_record(title, user_view(user), as_json=as_json, replicated=replicated)
 
 
-@users.command("end-tokens", epilog=EPILOG)
+@users.command("end-tokens")
 def end_tokens(
     app: OfApp,
-    user: Annotated[
-        str | None, typer.Argument(metavar="[USER]", help="The id of the user.", show_default=False)
-    ] = None,
+    user: Annotated[str | None, typer.Argument(metavar="USER", help="The id of the user.", show_default=False)] = None,
     everybody: Annotated[
         bool, typer.Option("--all", help="The tokens of all users of the app; asks for the app's name.")
     ] = False,

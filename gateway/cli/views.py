@@ -18,7 +18,7 @@ VERY_SOON: Final = 7 * DAY  # and its second
 KEY_HEADINGS: Final = ("id", "app", "name", "scopes", "state", "created", "ends", "last used")
 APP_HEADINGS: Final = ("id", "name", "account", "region", "state")
 USER_HEADINGS: Final = ("id", "app", "external id", "state", "tokens ended")
-DEVELOPER_HEADINGS: Final = ("app", "e-mail address", "role")
+DEVELOPER_HEADINGS: Final = ("id", "app", "e-mail address", "role")
 
 _STATE_STYLES: Final[Mapping[KeyState, str]] = {
     KeyState.ACTIVE: "green",
@@ -137,7 +137,8 @@ def developer_view(developer: Developer) -> View:
 
 def developer_row(developer: Developer) -> list[Cell]:
     """A developer as a line of a table."""
-    return [Cell(developer.app_id), Cell(developer.email), Cell(developer.role.value)]
+    name = developer_id(developer.email)
+    return [Cell(name), Cell(developer.app_id), Cell(developer.email), Cell(developer.role.value)]
 
 
 def _switch(*, disabled: bool) -> Cell:

@@ -33,3 +33,8 @@ def day(milliseconds: int) -> str:
 def printable(text: str) -> str:
     """The text with whatever would move the cursor, colour the screen or hide what is read written as its escape."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
+def counted(number: int, name: str) -> str:
+    """A number of things, as `1 event`, `2 events`."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"

@@ -124,7 +124,7 @@ class Notifier:
         try:
             async for key in self.store.keys():
                 if key.successor is None and works(key, self.clock()):
-                    _LOG.info("nobody is told of keys that end: neither reminders.smtp nor reminders.webhooks is set")
+                    _LOG.info("no reminders will be sent: set reminders.smtp or reminders.webhooks")
                     return
         except StoreUnavailable as error:
             self._warn_once(str(error))

@@ -89,7 +89,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise Unreadable(f"cannot be read: {error.strerror}") from error
+        raise Unreadable(f"cannot be read: {error.strerror}.") from error
     if len(raw) > _MAX_FILE_BYTES:
         raise Unreadable("is too long for a settings file")
     try:

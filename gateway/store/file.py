@@ -74,7 +74,8 @@ def _make(path: Path, *, create: bool) -> None:
         if path.with_name(path.name + suffix).exists():
             raise StoreBroken(f"{path}{suffix} is there and its database {path} is not; restore it from a backup.")
     if not create:
-        raise StoreBroken(f"There is no store at {path}; check the path, or make one with 'gateway apps create'.")
+        how = "make one with 'gateway store init --config FILE'"
+        raise StoreBroken(f"There is no store at {path}; check the path, or {how}.")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     make_whole(path, _tables)
 

@@ -44,7 +44,7 @@ def test_apps_are_listed(gateway: Typing) -> None:
 def test_no_apps(gateway: Typing) -> None:
     """An operator would take an empty store for a command that does not work."""
     gateway.app()
-    assert gateway.typed("developers", "list").stdout == "There are none.\n"
+    assert gateway.typed("developers", "list").stdout == "Nobody has a role yet.\n"
     assert gateway.told("developers", "list") == []
 
 

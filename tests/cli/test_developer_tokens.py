@@ -27,8 +27,22 @@ def test_a_token_is_made_listed_and_revoked(gateway: Typing, app: App) -> None:
     assert gateway.told("developers", "tokens", "revoke", made["id"])["revoked_at"] == revoked["revoked_at"]
     assert made["token"] not in str(listed)
     heading, *lines = gateway.typed("developers", "tokens", "list").stdout.splitlines()
-    assert heading.split() == ["id", "developer", "made", "by", "ends", "revoked"]
+    assert heading.split() == ["id", "developer", "e-mail", "address", "made", "by", "ends", "revoked"]
     assert len(lines) == 2
+
+
+def test_tokens_are_listed_with_addresses(local: Typing, app: App) -> None:
+    """An operator would not see whose token it is, or take a mistyped address for somebody without tokens."""
+    local.told("developers", "grant", "--app", app.id, "jane@example.com")
+    assert local.typed("developers", "tokens", "list").stdout == "No tokens.\n"
+    local.told("developers", "token", "jane@example.com")
+    line = local.typed("developers", "tokens", "list").stdout.splitlines()[1].split()
+    assert line[1:3] == [developer_id("jane@example.com"), "jane@example.com"]
+    for address in ("joe@example.com", "\x1b[2J"):
+        shown = local.typed("developers", "tokens", "list", "--developer", address)
+        assert shown.exit_code == 0
+        assert shown.stdout.endswith("has a role.\n")
+        assert "\x1b" not in shown.stdout
 
 
 def test_tokens_that_cannot_be(gateway: Typing, app: App) -> None:

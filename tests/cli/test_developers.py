@@ -32,8 +32,15 @@ def test_developers_are_listed_for_people(gateway: Typing, app: App) -> None:
     """An operator would not see who may make keys."""
     gateway.told("developers", "grant", "--app", app.id, "jane@example.com")
     heading, line = gateway.typed("developers", "list").stdout.splitlines()
-    assert heading.split() == ["app", "e-mail", "address", "role"]
-    assert line.split() == [app.id, "jane@example.com", "developer"]
+    assert heading.split() == ["id", "app", "e-mail", "address", "role"]
+    assert line.split() == [developer_id("jane@example.com"), app.id, "jane@example.com", "developer"]
+
+
+def test_who_was_shown_no_token_leaves_nothing_to_rotate(local: Typing, app: App) -> None:
+    """An operator would look for the rest of a line that ends in nothing."""
+    local.told("developers", "grant", "--app", app.id, "jane@example.com")
+    shown = local.typed("developers", "remove", "--app", app.id, "jane@example.com").stdout
+    assert "keys_to_rotate: none" in shown.splitlines()
 
 
 def test_the_audit_names_no_address(gateway: Typing, app: App) -> None:

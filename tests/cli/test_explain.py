@@ -438,9 +438,18 @@ def test_variables_that_are_no_json_are_a_slip(variables: str) -> None:
     ("words", "sentence"),
     [
         (("--scope", "USER_REED"), "The schema has no scope 'USER_REED'. It has USER_READ, USER_DELETE, USER_LINK,"),
-        ((*KEY, "--query", "/nowhere/one.graphql"), "/nowhere/one.graphql: No such file or directory."),
-        ((*KEY, "--variables", "@/nowhere/two.json"), "/nowhere/two.json: No such file or directory."),
-        ((*KEY, "--schema", "/nowhere/three.graphql"), "/nowhere/three.graphql: No such file or directory."),
+        (
+            (*KEY, "--query", "/nowhere/one.graphql"),
+            "gateway: /nowhere/one.graphql: cannot be read: No such file",
+        ),
+        (
+            (*KEY, "--variables", "@/nowhere/two.json"),
+            "gateway: /nowhere/two.json: cannot be read: No such file",
+        ),
+        (
+            (*KEY, "--schema", "/nowhere/three.graphql"),
+            "gateway: /nowhere/three.graphql: cannot be read: No such file",
+        ),
     ],
 )
 def test_what_is_not_there_is_named(words: tuple[str, ...], sentence: str) -> None:

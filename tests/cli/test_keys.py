@@ -256,7 +256,7 @@ def test_a_narrower_successor(gateway: Typing, app: App) -> None:
 
 def test_advice(gateway: Typing, app: App) -> None:
     """Nobody would be told which scopes and keys are of no use, or what to type then."""
-    assert gateway.typed("keys", "advise").stdout == "There are none.\n"
+    assert gateway.typed("keys", "advise").stdout.startswith("No advice: the uses of no key were counted for 7 days")
     now = time.time_ns() // 1_000_000
     busy, idle, young = (f"{app.id[:2]}0000000000000{number}" for number in (2, 3, 4))
     for number, key_id in enumerate((busy, idle, young)):
@@ -286,7 +286,7 @@ def test_advice(gateway: Typing, app: App) -> None:
         "unused": ["USER_LINK"],
         "idle": False,
         "last_used_at": None,
-        "days_of_evidence": 10,
+        "days": 10,
         "command": f"gateway keys rotate {busy} --scopes USER_READ",
     }
     assert (told[idle]["idle"], told[idle]["command"]) == (True, f"gateway keys revoke {idle}")
@@ -459,7 +459,7 @@ def test_a_missing_store_is_told(local: Typing) -> None:
     [
         ("gateway.yaml", b"store: {}\n", "settings_invalid", "gateway.yaml"),
         ("gateway.yaml", None, "settings_invalid", "gateway.yaml"),
-        ("schema.graphql", None, "file_unusable", "schema.graphql: No such file or directory."),
+        ("schema.graphql", None, "file_unusable", "schema.graphql: cannot be read: No such file or directory."),
         ("schema.graphql", b"\xff", "schema_invalid", "schema.graphql is not UTF-8."),
         ("schema.graphql", b"type Query {", "schema_invalid", "The schema, line 1:"),
         ("data/store.db", b"text", "store_unavailable", "is not a database."),

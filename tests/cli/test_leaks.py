@@ -1,6 +1,7 @@
 """What an operator types when a credential has leaked."""
 
 import json
+import re
 
 import pytest
 
@@ -21,7 +22,7 @@ def test_a_key_by_its_id(gateway: Typing, app: App) -> None:
     (incident,) = gateway.told("incidents", "list", "--app", app.id)
     assert (incident["id"], incident["refused_since"], len(incident["requests"])) == (told["id"], 0, 8)
     (seen,) = gateway.told("leaks", "list")
-    assert (seen["incident"], seen["key"], seen["url"], seen["source"]) == (told["id"], key["id"], EVIL, "chat")
+    assert (seen["incident"], seen["subject_id"], seen["url"], seen["source"]) == (told["id"], key["id"], EVIL, "chat")
     assert gateway.refused("leaks", "report", "--id", "f" * 16)["reason"] == "unknown_key"
 
 
@@ -53,6 +54,23 @@ def test_incidents_are_decided_about(gateway: Typing, app: App) -> None:
     events = [json.loads(line) for line in gateway.typed("audit", "export").stdout.splitlines()]
     of_it = [event["action"] for event in events if event["subject"] == incident]
     assert of_it == ["incident.opened", "incident.acknowledged", "incident.closed"]
+
+
+def test_an_incident_is_told_in_words(local: Typing, app: App) -> None:
+    """Whoever is called at night would have to guess what the members of an object mean."""
+    key = local.key(app)
+    incident, *_ = [local.told("leaks", "report", "--id", key["id"])["id"] for _ in range(3)]
+    shown = local.typed("incidents", "show", incident).stdout.splitlines()
+    assert "whole token known: no" in shown
+    assert "times seen: 3" in shown
+    assert "refused since the leak: 0" in shown
+    (requests,) = [line for line in shown if line.startswith("requests a day: ")]
+    assert re.fullmatch(r"(\d\d \w{3} 0(, )?){8}", requests.removeprefix("requests a day: "))
+    assert "times seen" in local.typed("incidents", "list").stdout.splitlines()[0]
+    local.told("incidents", "close", incident)
+    for command in ("acknowledge", "close"):
+        first = local.typed("incidents", command, incident).stdout.splitlines()[0]
+        assert first == "Nothing changed: the incident is closed."
 
 
 def test_they_are_shown_to_people(local: Typing, app: App) -> None:

@@ -85,8 +85,7 @@ def test_a_command_that_is_none() -> None:
         (("keys", "create"), "Missing option '--app'"),
         (("keys", "list", "--state", "lost"), "'lost' is not one of 'active'"),
         (("keys", "list", "--config", "a", "--data", "b"), "not both"),
-        (("keys", "list"), "say which gateway"),
-        (("keys", "import", "nothing.csv"), "nothing.csv"),
+        (("keys", "list"), "No gateway was named."),
         (("keys", "create", "--app", "a", "--name", "b", "--scope", "c", "--days", "x"), "--days"),
         (("keys", "list", "--loud"), "No such option"),
         (("keys", "lost"), "No such command 'lost'"),
@@ -203,6 +202,17 @@ def test_an_interrupt_is_quiet(local: Typing) -> None:
             assert process.returncode == 130
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_an_interrupt_while_it_starts_is_quiet(tmp_path: Path, more: tuple[str, ...]) -> None:
+    """Ctrl-C in the first moment, while the libraries are loaded, would fill the screen with a stack trace."""
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-m", "gateway", "keys", "list", *more]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert (result.returncode, result.stderr) == (130, b"")
+    assert [json.loads(result.stdout)["error"]["reason"]] if more else result.stdout == b""
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,26 @@ def test_exactly_one_gateway_is_chosen(local: Typing, tmp_path: Path) -> None:
         assert "--data" in result.stderr
 
 
+def test_a_gateway_beside_is_pointed_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A newcomer would start a gateway, and every command that the docs name would ask which one is meant."""
+    monkeypatch.chdir(tmp_path)
+    for here in (False, True):
+        result = CliRunner().invoke(application("apps"), ["apps", "list"], env={"COLUMNS": "400"})
+        assert result.exit_code == 2
+        assert "No gateway was named. Add --config FILE (or set GATEWAY_CONFIG)" in result.stderr
+        assert "Invalid value" not in result.stderr
+        assert ("There is one here: --data .gateway-dev." in result.stderr) == here
+        (tmp_path / ".gateway-dev").mkdir(exist_ok=True)
+
+
+def test_a_directory_without_a_gateway(tmp_path: Path) -> None:
+    """A mistyped directory would be answered with what only a gateway with settings needs."""
+    data = tmp_path / "none"
+    result = CliRunner().invoke(application("apps"), ["apps", "list", "--data", str(data)])
+    assert result.exit_code == 1
+    assert result.stderr == f"gateway: There is no gateway in {data}; start 'gateway dev --data {data}' first.\n"
+
+
 def test_the_environment_names_a_gateway(local: Typing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Whoever has one gateway would type its settings file every time."""
     local.app()
@@ -61,6 +81,7 @@ def test_a_dev_gateway_with_a_store_elsewhere(tmp_path: Path) -> None:
 
 def test_a_dev_gateway_without_a_note_has_the_usual_schema(tmp_path: Path) -> None:
     """The directory of an older `gateway dev` could not be used."""
+    (tmp_path / "gateway.db").touch()
     settings = chosen(None, tmp_path)
     assert settings.policy.schema_file == Path.cwd() / "config" / "schema.graphql"
     assert "USER_READ" in known_scopes(settings)
@@ -95,7 +116,7 @@ def test_passwords_come_out_of_files(config: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("held", "told"),
     [
-        (None, "No such file or directory."),
+        (None, "cannot be read: No such file or directory."),
         (b"\xff", "store.password_file must name a file in UTF-8"),
         (b"\n", "store.password_file must name a file with a password in it"),
     ],

@@ -35,7 +35,7 @@ Capture = pytest.CaptureFixture[str]
         (StoreUnavailable("One.\nTwo."), 1, "store_unavailable", "One. Two."),
         (SettingsInvalid([Fault("a.b", "must not")]), 1, "settings_invalid", "a.b must not"),
         (Unusable("schema_invalid", ["One.", "Two."]), 1, "schema_invalid", "One. Two."),
-        (FileNotFoundError(2, "No such file", "x"), 1, "file_unusable", "x: No such file."),
+        (FileNotFoundError(2, "No such file", "x"), 1, "file_unusable", "x: cannot be read: No such file."),
         (OSError(28, "No space left"), 1, "file_unusable", "standard output: No space left."),
         (OSError(5, "Input/output error"), 1, "file_unusable", "Input/output error."),
     ],
@@ -132,8 +132,8 @@ def test_a_list_of_none_is_told(capsys: Capture) -> None:
     def row(_: dict[str, object]) -> list[Cell]:
         return []
 
-    asyncio.run(print_list(_numbers(0), dict, ("id",), row, as_json=False))
-    assert capsys.readouterr().out == "There are none.\n"
+    asyncio.run(print_list(_numbers(0), dict, ("id",), row, none="No apps yet.", as_json=False))
+    assert capsys.readouterr().out == "No apps yet.\n"
 
 
 # Tokens ---------------------------------------------------------------------------------------------------------------

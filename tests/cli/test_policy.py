@@ -143,9 +143,9 @@ def test_all_faults_are_told_with_file_and_line(words: tuple[str, ...], schema: 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, ": No such file or directory."),
-        (b"type Query {\n  # f\xfcr\n  a: Int\n}", ":2: This is not UTF-8."),
-        (b"type Mutation { a: Int }", ": Query root type must be provided."),
+        (None, "gateway: {}: cannot be read: No such file or directory."),
+        (b"type Query {\n  # f\xfcr\n  a: Int\n}", "{}:2: This is not UTF-8."),
+        (b"type Mutation { a: Int }", "{}: Query root type must be provided."),
     ],
 )
 def test_what_is_no_schema_is_named(content: bytes | None, sentence: str, schema: Path) -> None:
@@ -155,7 +155,7 @@ def test_what_is_no_schema_is_named(content: bytes | None, sentence: str, schema
 
     result = typed("check", "--schema", str(schema))
 
-    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"{schema}{sentence}\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"{sentence.format(schema)}\n")
 
 
 # init -----------------------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ def test_a_directory_that_is_not_there_is_named(schema: Path, tmp_path: Path) ->
 
     result = typed("init", "--schema", str(schema), "--out", str(out))
 
-    assert (result.exit_code, result.stderr) == (1, f"{out}: No such file or directory.\n")
+    assert (result.exit_code, result.stderr) == (1, f"gateway: {out}: cannot be written: No such file or directory.\n")
 
 
 def test_a_device_is_not_written_over(schema: Path, tmp_path: Path) -> None:

@@ -137,10 +137,22 @@ async def test_a_trial_to_nobody(place: Place, to: str) -> None:
     assert error["reason"] == "wish_invalid"
 
 
-@pytest.mark.parametrize("words", [("run",), ("run", "--dry-run"), ("test", ANN)])
+@pytest.mark.parametrize("words", [("run",), ("test", ANN)])
 def test_nothing_is_set(local: Typing, words: tuple[str, ...]) -> None:
     """Somebody would believe that people are told, where nobody ever is."""
     local.app()
     result = local.typed("reminders", *words)
     assert result.exit_code == 1
-    assert "reminders.smtp" in result.stderr
+    assert "set reminders.smtp (host, sender) or reminders.webhooks, as docs/leaks.md shows" in result.stderr
+
+
+def test_what_is_due_is_listed_where_nothing_is_set(local: Typing) -> None:
+    """Whoever sets up reminders could not see beforehand what would be sent."""
+    app = local.app()
+    local.told("developers", "grant", ANN, "--app", app.id)
+    key = local.key(app)
+    then = iso_time(_milliseconds(key["expires_at"]) - 6 * DAY)
+    result = local.typed("reminders", "run", "--dry-run", "--at", then, "--json")
+    assert result.exit_code == 0
+    assert [(each["subject"], each["address"]) for each in json.loads(result.stdout)] == [(key["id"], ANN)]
+    assert "Nobody is told of anything: set reminders.smtp" in result.stderr

@@ -52,6 +52,30 @@ def test_nothing_is_found(tmp_path: Path) -> None:
     assert told(tmp_path, code=0) == {"found": [], "unread": [], "files": 2, "bytes": 68 + 1 + 64 + 1, "links": 0}
 
 
+def test_standard_input() -> None:
+    """A hook could not look through what is about to be committed."""
+    token = stray()
+    result = CliRunner().invoke(application("scan"), ["scan", "-"], input=f"a\n+ {token}\nb\n")
+    assert (result.exit_code, result.stdout) == (1, f"standard input:2: key {id_of(token)}\n")
+    assert "1 file, less than 0.1 MB searched; 1 token found." in result.stderr
+    assert CliRunner().invoke(application("scan"), ["scan", "-"], input="").exit_code == 0
+
+
+def test_standard_input_beside_files(tmp_path: Path) -> None:
+    """One of the two would go unsearched."""
+    (tmp_path / "a").write_text(stray() + "x" * 3_000_000)
+    result = CliRunner().invoke(application("scan"), ["scan", "-", str(tmp_path)], input=stray())
+    assert len(result.stdout.splitlines()) == 2
+    assert "2 files, 3.0 MB searched; 2 tokens found." in result.stderr
+
+
+def test_a_file_that_is_not_there() -> None:
+    """A mistyped path would be taken for one without tokens."""
+    result = scan("/nowhere/at/all")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "gateway: /nowhere/at/all: cannot be read: No such file or directory.\n"
+
+
 def test_the_older_shape(tmp_path: Path) -> None:
     """A key of the vendor's would not be found by whoever asks for it."""
     (tmp_path / "a").write_text(f"\n{LEGACY}\n")
@@ -108,7 +132,7 @@ def test_a_name_that_is_a_token(tmp_path: Path) -> None:
         assert "\x1b" not in result.output
 
 
-@pytest.mark.parametrize("words", [[], ["/nowhere/at/all"], ["--prefix", "A_", "."]])
+@pytest.mark.parametrize("words", [[], ["--prefix", "A_", "."]])
 def test_wrong_usage(words: list[str]) -> None:
-    """A mistyped path would be taken for one without tokens."""
+    """A mistyped option would be taken for a tree without tokens."""
     assert scan(*words).exit_code == 2

@@ -338,7 +338,7 @@ async def test_a_gateway_without_any_road_says_so_once(world: World, store: Stor
         world.now += 20 * DAY  # when the key has ended there is nothing more to tell
         await Notifier(store, Senders(), lambda: world.now, NoticeCounts(), every=60).run()
     (line,) = lines
-    assert line["event"].startswith("nobody is told of keys that end")
+    assert line["event"] == "no reminders will be sent: set reminders.smtp or reminders.webhooks"
 
 
 async def test_a_store_that_is_away_only_delays_it(world: World, store: Store) -> None:

@@ -64,7 +64,7 @@ def test_every_fault_of_a_broken_file_is_told_with_its_line(file: Path) -> None:
 
 
 UNREADABLE: dict[str, tuple[bytes | None, str, int | None]] = {
-    "a directory": (None, "cannot be read: Is a directory", None),
+    "a directory": (None, "cannot be read: Is a directory.", None),
     "Latin-1": (b"listen:\n  host: f\xfcr\n", "is not UTF-8", 2),
     "a NUL": (b"listen:\n  host: a\x00b\n", "holds a character that YAML forbids", 2),
     "1 MiB of comments": (b"#" * 1_048_577, "is too long for a settings file", None),

@@ -119,7 +119,9 @@ def test_only_who_uses_redis_waits_for_its_client() -> None:
 
 def test_a_missing_store_is_not_made_unasked(path: Path) -> None:
     """A mistyped path would become a gateway that turns everybody away."""
-    assert refusal(path) == (f"There is no store at {path}; check the path, or make one with 'gateway apps create'.")
+    assert refusal(path) == (
+        f"There is no store at {path}; check the path, or make one with 'gateway store init --config FILE'."
+    )
     assert "There is no store" in refusal(path.parent / "missing" / "store.db")
     assert entries(path.parent) == []
 

@@ -103,14 +103,14 @@ SERVE = {
             "gateway.yaml:5: limits.body_bytes ",
         ],
     ),
-    "no-schema": (without("schema.graphql"), ["schema.graphql: No such file or directory"]),
+    "no-schema": (without("schema.graphql"), ["schema.graphql: cannot be read: No such file or directory"]),
     "schema-syntax": (put("schema.graphql", "type Query {\n  a:\n}\n"), ["schema.graphql:3: "]),
     "schema-faults": (put("schema.graphql", BROKEN_SCHEMA), ["schema.graphql:2: ", "schema.graphql:4: "]),
     "schema-not-utf8": (
         put("schema.graphql", b"type Query { a: Int } # \xff"),
         ["schema.graphql: the schema is not UTF-8."],
     ),
-    "no-store": (without("store.db"), ["There is no store at ", "gateway apps create"]),
+    "no-store": (without("store.db"), ["There is no store at ", "gateway store init --config FILE"]),
     "store-of-text": (
         put("store.db", "not a database, but long enough to be looked at" * 100),
         ["store.db is not a database."],
@@ -136,7 +136,10 @@ SERVE = {
         lines("routes: [{method: GET, path: /a, scopes: [NO_SUCH_SCOPE]}]"),
         ["GET /a needs the scope 'NO_SUCH_SCOPE', which the schema does not have."],
     ),
-    "log-nowhere": (lines("log: {file: no/such/place.log}"), ["no/such/place.log: No such file or directory."]),
+    "log-nowhere": (
+        lines("log: {file: no/such/place.log}"),
+        ["no/such/place.log: cannot be written: No such file or directory."],
+    ),
 }
 
 
@@ -179,6 +182,7 @@ def test_a_port_in_use(place: Path, taken_port: int, listener: str, what: str) -
     environ = {f"GATEWAY__{listener.upper()}__PORT": str(taken_port)}
     code, text = told(place, SERVE_HERE, environ)
     assert_plain(code, text, [f"Cannot listen for {what} at 127.0.0.1 port {taken_port}: Address already in use."])
+    assert f"the setting {listener}.port, or of 'gateway dev' --" in text
 
 
 async def test_without_the_parser_in_c(place: Path) -> None:
@@ -219,7 +223,7 @@ COMMANDS = {
     "mock-nothing": (
         ["mock", "--schema", "none.graphql", "--port", "0"],
         None,
-        ["none.graphql: No such file or directory."],
+        ["none.graphql: cannot be read: No such file or directory."],
     ),
 }
 
@@ -237,7 +241,7 @@ def test_other_commands_cannot_start(place: Path, what: str) -> None:
 def test_ports_of_other_commands(place: Path, taken_port: int, words: list[str]) -> None:
     """A newcomer who starts the same thing twice would be left with a stack trace."""
     code, text = told(place, [*words, str(taken_port)])
-    assert_plain(code, text, [f"127.0.0.1 port {taken_port}: Address already in use."])
+    assert_plain(code, text, [f"127.0.0.1 port {taken_port}: Address already in use.", "--port 0"])
 
 
 # Requests -------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import stat
 import subprocess
@@ -156,6 +157,28 @@ async def test_a_backend_of_ones_own(place: Path) -> None:
         assert (await ask(told["url"], american, headers=orders))[0] == 503
 
 
+async def test_a_backend_is_shown_with_its_path(place: Path) -> None:
+    """A developer would not see where the operations go, or read in the log what only programs can."""
+    async with Echo() as mine, command(place, "dev", *ANYWHERE, "--upstream", f"eu={mine.url}/graphql") as started:
+        await started.until(lambda: "Stop with Ctrl-C." in started.out.read_text())
+        assert f"{mine.url}/graphql" in started.out.read_text()
+        url = re.search(r"^GraphQL +(http://\S+)/v4/gql", started.out.read_text(), re.MULTILINE)
+        assert url is not None
+        assert (await ask(url[1], "gwk_0123456789abcdef.x"))[0] == 401
+        told = await started.until(lambda: started.err.read_text().endswith("\n") and started.err.read_text())
+        assert "401" in told
+        assert "\x1b" not in told
+        assert started.lines() == []
+        assert await started.stop() == 0
+
+
+async def test_without_a_schema(tmp_path: Path) -> None:
+    """Whoever starts it elsewhere than in the repository would not know what it wants."""
+    code, text = await said(tmp_path, "dev", "--port", "0", "--admin-port", "0")
+    missing = "gateway: config/schema.graphql: cannot be read: No such file or directory"
+    assert (code, text) == (1, f"{missing}; give your own with --schema FILE.\n")
+
+
 async def test_a_schema_that_is_edited(place: Path) -> None:
     """Whoever edits the schema would have to restart, or be left without a gateway by a slip of the pen."""
     schema = place / "schema.graphql"
@@ -196,6 +219,12 @@ async def test_lines_to_paste(place: Path, sweep: Sweep) -> None:
         sweep.add(place / ".gateway-dev", [each["token"] for each in everybody])
         assert all(each["token"] in text for each in everybody)
         assert "root fields are closed" in text
+        assert (text.splitlines()[0], started.err.read_text()) == ("", "")
+        assert re.search(r"^management API +http://127.0.0.1:\d+/api/v1/ *$", text, re.MULTILINE)
+        listing = re.search(r"^Commands for this gateway: gateway (.*)$", text, re.MULTILINE)
+        assert listing is not None
+        code, listed = await said(place, *listing[1].split(), name="list")
+        assert (code, all(key["id"] in listed for key in kept["keys"])) == (0, True)
         pasted = [line for line in text.splitlines() if line.startswith("curl ")]
         answers = [json.loads(subprocess.check_output(["sh", "-c", line], timeout=30)) for line in pasted]  # noqa: ASYNC221
         assert [reasons(answer) if "errors" in answer else None for answer in answers] == [

@@ -92,6 +92,7 @@ async def test_a_rehearsal(tmp_path: Path) -> None:
         out, _ = await rehearsed.communicate(token.encode())
 
         assert (rehearsed.returncode, out.split(b":")[0]) == (0, b"The gateway answered 204")
+        assert (out.count(b"204"), out.count(b"gateway incidents list --data DIR")) == (1, 1)
         code, listed = await said(tmp_path, "incidents", "list", "--data", "data", "--json", name="listed")
         assert code == 0
         (incident,) = json.loads(listed)
