@@ -83,7 +83,7 @@ def test_they_are_shown_to_people(local: Typing, app: App) -> None:
         assert shown.exit_code == 0
         assert not {"\x1b", "\u202e"} & set(shown.stdout)
         assert incident in shown.stdout
-        assert "\\x1b[31m\\u202e" in shown.stdout
+        assert SHOWN in shown.stdout
     (told,) = local.told("incidents", "show", incident)["sightings"]
     assert told["url"] == EVIL
 
