@@ -115,7 +115,12 @@ def list_incidents(
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """What leaked, and how far people are with it."""
+    """What leaked, and how far people are with it.
+
+    Ended: "by the report", which ended the credential; "before" it, so that nothing was left to end; "no", where only
+    its id was named and the report ended nothing: see whether it works. Refused since: how often a key was tried, in
+    vain, from the day of the report on.
+    """
 
     async def shown(desk: Desk) -> AsyncIterator[_Shown]:
         at = desk_of(desk)

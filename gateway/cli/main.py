@@ -96,8 +96,18 @@ def run(words: Sequence[str]) -> NoReturn:
         sys.exit(app(list(words), standalone_mode=not as_json))  # standing alone, typer draws faults for people
     except UsageFault as usage:
         _end(USAGE, "usage", " ".join(usage.format_message().split()), as_json=True)
+    except UnicodeEncodeError:
+        # Names of files may be any bytes and work. Ids and addresses are UTF-8, and what looks for them fails.
+        if not any(map(_is_undecoded, words)):
+            raise
+        _end(USAGE, "usage", "An argument is not UTF-8, in which ids, names and addresses are.", as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):  # while a command is still being imported, or its options are read
         _end(INTERRUPTED, "interrupted", "Interrupted." if as_json else "", as_json=as_json)
+
+
+def _is_undecoded(word: str) -> bool:
+    """Whether the word has bytes that are no text, which Python hands over as halves of characters."""
+    return any("\ud800" <= sign <= "\udfff" for sign in word)
 
 
 def _end(code: int, reason: str, sentence: str, *, as_json: bool) -> NoReturn:

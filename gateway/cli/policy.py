@@ -34,7 +34,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compile a schema, and print who may use each root field and where somebody has still to decide."""
-    with faults_told(schema):
+    with faults_told(schema, as_json=as_json):
         compiled = compile_policy(read_text(schema))
     found = advice(compiled)
     if as_json:
@@ -84,14 +84,26 @@ def decoded(raw: bytes) -> str:
 
 
 @contextmanager
-def faults_told(file: Path | str) -> Iterator[None]:
-    """Tell each fault of a file on standard error, as `FILE:LINE: sentence`, and exit with 1."""
+def faults_told(file: Path | str, *, as_json: bool = False) -> Iterator[None]:
+    """Tell each fault of a file on standard error, as `FILE:LINE: sentence`, and exit with 1; programs are told in the
+    one object of an error."""
     try:
         yield
     except SchemaInvalid as error:
-        fail(f"{file}:{fault.line or ''}".rstrip(":") + f": {fault.sentence}" for fault in error.faults)
+        told = [f"{file}:{fault.line or ''}".rstrip(":") + f": {fault.sentence}" for fault in error.faults]
+        if as_json:
+            _fail_as_json("schema_invalid", told)
+        fail(told)
     except OSError as error:
-        fail([f"gateway: {file_sentence(OSError(error.errno, error.strerror, str(file)))}"])
+        sentence = file_sentence(OSError(error.errno, error.strerror, str(file)))
+        if as_json:
+            _fail_as_json("file_unusable", [sentence])
+        fail([f"gateway: {sentence}"])
+
+
+def _fail_as_json(reason: str, sentences: Iterable[str]) -> NoReturn:
+    typer.echo(json.dumps({"error": {"reason": reason, "message": " ".join(sentences)}}))
+    raise typer.Exit(1)
 
 
 def fail(sentences: Iterable[str]) -> NoReturn:

@@ -50,6 +50,12 @@ def test_what_is_typed_is_named() -> None:
     assert re.search(r"--json +Print JSON", help_of("keys", "list"))
 
 
+def test_the_columns_of_incidents_are_explained() -> None:
+    """Whoever is called at night would have to guess whether the credential still works."""
+    text = help_of("incidents", "list")
+    assert all(said in text for said in ('Ended: "by the report"', '"before" it', '"no", where', "Refused since: "))
+
+
 def test_paragraphs_are_whole() -> None:
     """A help text would break its lines where the source does."""
     assert unwrapped(None) is None

@@ -117,6 +117,28 @@ def test_people_are_told_of_wrong_usage(capsys: pytest.CaptureFixture[str]) -> N
     assert "Usage: " in printed.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("keys", "show", "a\udcff"),
+        ("keys", "history", "\udcff"),
+        ("leaks", "report", "--id", "\udcff"),
+    ],
+)
+def test_arguments_that_are_no_text(words: tuple[str, ...], capsys: pytest.CaptureFixture[str], local: Typing) -> None:
+    """A slip in another encoding would end in a stack trace."""
+    local.app()
+    for more in ((), ("--json",)):
+        with pytest.raises(SystemExit) as ended:
+            run_words([*words, "--config", str(local.config), *more])
+        printed = capsys.readouterr()
+        assert ended.value.code == 2
+        told, quiet = (printed.out, printed.err) if more else (printed.err, printed.out)
+        assert "An argument is not UTF-8" in told
+        assert quiet == ""
+        assert len(told.splitlines()) == 1
+
+
 def test_codes_and_help_with_json(capsys: pytest.CaptureFixture[str], local: Typing) -> None:
     """With --json a refusal or a success would end with another code than without it."""
     app = local.app()

@@ -126,7 +126,7 @@ def test_the_members_for_programs(schema: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("words", [("check",), ("check", "--json"), ("init",)])
+@pytest.mark.parametrize("words", [("check",), ("init",)])
 def test_all_faults_are_told_with_file_and_line(words: tuple[str, ...], schema: Path) -> None:
     """Whoever repairs a schema would find its faults one by one, or without their place."""
     schema.write_text("type Query {\n  a: Int @requiresScopes(scopes: [])\n  b: Int @closed @authenticated\n}\n")
@@ -156,6 +156,33 @@ def test_what_is_no_schema_is_named(content: bytes | None, sentence: str, schema
     result = typed("check", "--schema", str(schema))
 
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"{sentence.format(schema)}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "messages"),
+    [
+        (None, "file_unusable", ["{}: cannot be read: No such file or directory."]),
+        ("type Query {\n  a: Int\n", "schema_invalid", ["{}:3: Syntax Error: Expected Name, found <EOF>."]),
+        (
+            "type Query {\n  a: Int @closed @authenticated\n  b: Int @closed @authenticated\n}\n",
+            "schema_invalid",
+            [
+                "{}:2: Query.a is @closed, so its other directives say nothing.",
+                "{}:3: Query.b is @closed, so its other directives say nothing.",
+            ],
+        ),
+    ],
+)
+def test_programs_are_told_of_faults(content: str | None, reason: str, messages: list[str], schema: Path) -> None:
+    """A program would get nothing where it was promised an object, and the faults only in words beside it."""
+    if content is not None:
+        schema.write_text(content)
+
+    result = typed("check", "--schema", str(schema), "--json")
+
+    assert (result.exit_code, result.stderr) == (1, "")
+    message = " ".join(each.format(schema) for each in messages)
+    assert json.loads(result.stdout) == {"error": {"reason": reason, "message": message}}
 
 
 # init -----------------------------------------------------------------------------------------------------------------

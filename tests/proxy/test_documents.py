@@ -67,7 +67,12 @@ def test_room_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [f"{{ {' '.join(f'c{number}' for number in range(20))} }}", f"{{ v(of: [{'1 ' * 40}]) }}"]
+    "text",
+    [
+        f"{{ {' '.join(f'c{number}' for number in range(20))} }}",
+        f"{{ v(of: [{'1 ' * 40}]) }}",
+        f"{{ v(of: [{'{ a: 1 } ' * 20}]) }}",
+    ],
 )
 def test_what_is_kept_of_a_document_takes_room_too(text: str) -> None:
     """Short documents about which much is found, or with many values, would fill the gateway's memory."""

@@ -21,7 +21,8 @@ all of it.
 * **Code** is `extensions.code`, the coarse name that clients of GraphQL servers know.
 * **Reportable** reasons are let through, and reported, in report mode. `field_unknown` is so below the root only, and
   not where the field could be one that the schema knows by another type.
-* Where several reasons are found, each is told, and the status is 403 if any of them has it.
+* Where several reasons are found, each is told, and the status is 403 if any of them has it. One answer has at most 50
+  errors; `extensions.errors_left_out` beside them says how many more there are.
 
 This page is made from `gateway/core/decision.py` and `gateway/core/explanations.py`, and a test keeps them alike.
 
