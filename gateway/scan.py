@@ -49,6 +49,7 @@ class Unread(NamedTuple):
 
 
 NO_FILE: Final = "not a file"  # a pipe, a socket or a device: nothing lies in it
+NAMED_NO_FILE: Final = "not a file; what comes from a pipe is searched as standard input, which is -"
 
 
 @dataclass(slots=True)
@@ -75,13 +76,18 @@ class Searched:
 def tree_of(paths: Iterable[Path]) -> Tree:
     """All files below the paths. Raises `OSError` for one of the paths itself that cannot be looked at."""
     tree = Tree()
-    # What is named twice is searched once.
-    for path in {path.resolve(): path for path in paths}.values():
+    # What is named twice is searched once, and what lies below something else that is named, with that.
+    named = {Path(os.path.realpath(path)): path for path in paths}
+    for real, path in named.items():
         entry = path.stat()
+        if not named.keys().isdisjoint(real.parents):
+            continue
         if stat.S_ISDIR(entry.st_mode):
             _walk(tree, str(path))
-        else:
+        elif stat.S_ISREG(entry.st_mode):
             _add(tree, str(path), entry)
+        else:
+            tree.unread.append(Unread(str(path), NAMED_NO_FILE))
     return tree
 
 

@@ -102,6 +102,22 @@ def test_what_is_named_twice_is_searched_once(tmp_path: Path) -> None:
     (tmp_path / "a").write_text(stray())
     view = told(tmp_path / "a", tmp_path / "a", tmp_path / "." / "a")
     assert (view["files"], len(view["found"])) == (1, 1)
+    (tmp_path / "near").symlink_to(tmp_path)
+    for below in ("a", "near/a"):
+        view = told(tmp_path / below, tmp_path)
+        assert (view["files"], len(view["found"])) == (1, 1)
+
+
+def test_what_is_named_and_no_file(tmp_path: Path) -> None:
+    """A check in a pipeline would pass although nothing was searched."""
+    os.mkfifo(tmp_path / "pipe")
+    (unread,) = told(tmp_path / "pipe")["unread"]
+    assert unread["file"] == str(tmp_path / "pipe")
+    assert "standard input" in unread["why"]
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    result = scan(tmp_path / "loop")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"gateway: {tmp_path}/loop: Too many levels of symbolic links.\n"
 
 
 def test_nothing_is_skipped_without_a_word(tmp_path: Path) -> None:
