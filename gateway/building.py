@@ -211,9 +211,8 @@ def reporter_keys_of(settings: Settings, clock: Callable[[], int]) -> "SignerKey
     github = settings.leaks.github
     if not github.enabled:
         return None
-    # Nobody else waits for these.
-    from gateway.proxy.jwks_sources import from_url  # noqa: PLC0415
-    from gateway.proxy.signers import SignerKeys  # noqa: PLC0415
+    from gateway.proxy.jwks_sources import from_url  # noqa: PLC0415 - nobody else waits for these
+    from gateway.proxy.signers import SignerKeys  # noqa: PLC0415 - as above
 
     return SignerKeys(from_url(github.keys_url, trust(github.ca_file)), clock)
 

@@ -16,8 +16,9 @@ _CLOSE_SECONDS: Final = 1.0
 # The secret half of anything shaped like a token, ours or the seed's; the id before the dot may be told. It begins with
 # a literal, which keeps the search of a line without tokens below half a microsecond.
 _SECRET: Final = re.compile(rb"\.(?<=[0-9a-f]{8}\.)[0-9A-Za-z]{16,}")
-# And the signature of a JWT, whose header is an object in base64 (RFC 7519 section 3).
-_SIGNATURE: Final = re.compile(rb"(eyJ[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.)[0-9A-Za-z_-]{16,}")
+# And the signature of a JWT, whose header is an object in base64 (RFC 7519 section 3). Looked for where such a word
+# begins only, or a long name made of beginnings would be read once for each of them.
+_SIGNATURE: Final = re.compile(rb"(?<![0-9A-Za-z_-])(eyJ[0-9A-Za-z_-]++\.[0-9A-Za-z_-]++\.)[0-9A-Za-z_-]{16,}")
 
 
 def masked(lines: bytes) -> bytes:

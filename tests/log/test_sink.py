@@ -175,6 +175,8 @@ MASKED = [
     ),
     ("gwk_0123456789abcdef", "gwk_0123456789abcdef"),
     (f"of {JWT}x-_1,", f"of {JWT.rpartition('.')[0]}.***,"),
+    (f'"{JWT}"', f'"{JWT.rpartition(".")[0]}.***"'),
+    ("eyJ" * 100_000, "eyJ" * 100_000),  # in no time: it is read once, not once for each beginning
     ("eyJ.a.b eyJhbGciOiJFUzI1NiJ9", "eyJ.a.b eyJhbGciOiJFUzI1NiJ9"),
 ]
 

@@ -24,8 +24,8 @@ class Cursors:
 
     def __init__(self, identity: str, entropy: Callable[[int], bytes]) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - once the API is asked
-        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - as above
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415 - as above
 
         key = HKDF(SHA256(), 32, salt=None, info=b"gateway api cursors").derive(identity.encode())
         self._cipher = AESGCM(key)
